@@ -1,0 +1,64 @@
+"""topogen: topology-aware manifold modelling with implicit and multi-chart manifolds.
+
+    points -> inspect -> manifold -> distribution -> samples -> verify
+
+Names are imported when they are first used, so `import topogen` costs little beyond torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from topogen import distributions, errors, geometry, learning, manifolds, points, sampling, testing, topology
+    from topogen.inspection import Inspection, inspect
+    from topogen.model import Model, fit, load
+    from topogen.verification import Result, Verdict, verify
+
+__all__ = [
+    "Inspection",
+    "Model",
+    "Result",
+    "Verdict",
+    "__version__",
+    "distributions",
+    "errors",
+    "fit",
+    "geometry",
+    "inspect",
+    "learning",
+    "load",
+    "manifolds",
+    "points",
+    "sampling",
+    "testing",
+    "topology",
+    "verify",
+]
+
+_HOMES = {
+    "Inspection": "inspection",
+    "inspect": "inspection",
+    "Model": "model",
+    "fit": "model",
+    "load": "model",
+    "Result": "verification",
+    "Verdict": "verification",
+    "verify": "verification",
+}
+_ROOMS = frozenset({"distributions", "errors", "geometry", "learning", "manifolds", "points", "sampling", "testing", "topology"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"topogen.{_HOMES[name]}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"topogen.{name}")
+    raise AttributeError(f"module 'topogen' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

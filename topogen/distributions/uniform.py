@@ -1,0 +1,161 @@
+"""The uniform distribution on a manifold, with respect to its d-dimensional volume (Hausdorff) measure.
+
+    log p(x) = -log vol(M)      at the projection of x
+
+How it is sampled and how the volume is found depends on what M is: shapes know both in closed form; an implicit manifold in R^D with D <= 4 is reached through
+a tube of known Jacobian (`tube`, independent and exact samples); everything else by tangent random walks from known points and the intrinsic kernel
+estimate of the volume (`walked`, `kernel_volume`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import ClassVar, Protocol, cast, final
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from topogen.distributions.estimate import Estimate
+from topogen.distributions.starts import random_starts
+from topogen.distributions.tube import Tube, tube_around
+from topogen.distributions.walked import Walked, walk_from
+from topogen.errors import InvalidInputError
+from topogen.manifolds.base import Manifold
+from topogen.manifolds.implicit import ImplicitManifold
+
+__all__ = ["Uniform"]
+
+TUBE_DIMENSION = 4
+METHODS = ("auto", "closed form", "tube", "walk")
+
+
+class _Sampler(Protocol):
+    volume: Callable[[], Estimate]
+    sample: Callable[[int, torch.Generator | None], Tensor]
+
+
+@final
+class Uniform(Distribution):
+    """Uniform distribution on a manifold M, a `torch.distributions.Distribution` with event shape (D,).
+
+    Args:
+        manifold: M; one with a closed form (`sample(n, generator=)` and `volume`) needs nothing else.
+        points: known points (n, D) on or near M. The distribution covers the connected components that hold some of them.
+            Required in R^D with D > 4; otherwise found from random starts within three units of `manifold.scale` when None.
+        method: "closed form", "tube" (implicit manifolds, best for D <= 4), "walk", or "auto", the first of these that applies.
+        generator: seeds the preparation (tube, chains, volume), which runs at the first use; None: torch's global generator.
+
+    Walk: samples come from tangent walks thinned to twice their autocorrelation time; components are weighted by their estimated volumes, whatever
+    the shares of `points` on them. A gate bounds M for all methods. Sampling and log_prob are float64.
+    Raises InvalidInputError for an unknown method or one that M does not allow, points of the wrong shape, and points missing where they are required.
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    has_rsample = False
+
+    def __init__(
+        self,
+        manifold: Manifold,
+        *,
+        points: Tensor | None = None,
+        method: str = "auto",
+        generator: torch.Generator | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        self.manifold = manifold
+        self.method = _choose(manifold, method)
+        self._points = _checked(manifold, points, self.method)
+        self._seed = int(torch.randint(2**62, (), generator=generator))
+        self._prepared: Tube | Walked | None = None
+        self._volume: Estimate | None = None
+        super().__init__(torch.Size(), torch.Size((manifold.ambient_dim,)), validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=1)
+    def support(self) -> constraints.Constraint:
+        """Real vectors; points off M are judged at their projection."""
+        return constraints.real_vector
+
+    @property
+    def volume(self) -> Estimate:
+        """d-dimensional volume of M with its standard error and how it was found; computed once."""
+        if self._volume is None:
+            self._volume = self._measure()
+        return self._volume
+
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = torch.Size(), generator: torch.Generator | None = None) -> Tensor:
+        """Points (*sample_shape, D) float64, uniform on M; `generator` None means torch's global generator."""
+        shape = torch.Size(sample_shape)
+        with torch.no_grad():
+            n = shape.numel()
+            points = _closed_sample(self.manifold, n, generator) if self.method == "closed form" else self._sampler().sample(n, generator)
+        return points.reshape(*shape, self.manifold.ambient_dim)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """-log volume (...) at the projections of points (..., D); -inf where there is none on M (beyond a gate, or not converged)."""
+        if self._validate_args:
+            self._validate_sample(value)
+        converged = self.manifold.project(value.detach()).converged
+        inside = torch.full(converged.shape, -math.log(self.volume.value), dtype=value.dtype, device=value.device)
+        return torch.where(converged, inside, -torch.inf)
+
+    def entropy(self) -> Tensor:
+        """log volume, in nats."""
+        return torch.tensor(math.log(self.volume.value), dtype=torch.float64)
+
+    def expand(self, batch_shape: torch.Size, _instance: Distribution | None = None) -> Distribution:
+        """Only the empty batch shape exists: one manifold, one distribution."""
+        if torch.Size(batch_shape):
+            raise InvalidInputError(f"batch_shape: a uniform distribution on one manifold has batch shape (), found {tuple(batch_shape)}; use sample_shape")
+        return self
+
+    def _sampler(self) -> Tube | Walked:
+        if self._prepared is None:
+            generator = torch.Generator().manual_seed(self._seed)
+            points = self._points if self._points is not None else random_starts(cast(ImplicitManifold, self.manifold), generator)
+            self._prepared = tube_around(cast(ImplicitManifold, self.manifold), points, generator) if self.method == "tube" else walk_from(self.manifold, points, generator)
+        return self._prepared
+
+    def _measure(self) -> Estimate:
+        if self.method == "closed form":
+            return Estimate(float(self.manifold.volume), 0.0, "closed form")
+        with torch.no_grad():
+            sampler = self._sampler()
+            return sampler.volume() if isinstance(sampler, Walked) else sampler.volume(torch.Generator().manual_seed(self._seed + 1))
+
+
+def _closed_form(manifold: Manifold) -> bool:
+    return callable(getattr(manifold, "sample", None)) and hasattr(manifold, "volume")
+
+
+def _closed_sample(manifold: Manifold, n: int, generator: torch.Generator | None) -> Tensor:
+    return cast(Tensor, manifold.sample(n, generator=generator)).double()
+
+
+def _choose(manifold: Manifold, method: str) -> str:
+    if method not in METHODS:
+        raise InvalidInputError(f"method: expected one of {', '.join(METHODS)}, found {method!r}")
+    implicit = isinstance(manifold, ImplicitManifold)
+    if method == "closed form" and not _closed_form(manifold):
+        raise InvalidInputError(f"method: {manifold!r} has no closed form (sample and volume); use method='auto'")
+    if method == "tube" and not implicit:
+        raise InvalidInputError(f"method: the tube needs an ImplicitManifold, found {manifold!r}; use method='walk'")
+    if method != "auto":
+        return method
+    if _closed_form(manifold):
+        return "closed form"
+    return "tube" if implicit and manifold.ambient_dim <= TUBE_DIMENSION else "walk"
+
+
+def _checked(manifold: Manifold, points: Tensor | None, method: str) -> Tensor | None:
+    if points is None:
+        anchored = getattr(manifold, "gate", None) is not None
+        small = isinstance(manifold, ImplicitManifold) and manifold.ambient_dim <= TUBE_DIMENSION
+        if method == "closed form" or anchored or small:
+            return None
+        raise InvalidInputError(f"points: needed to sample {manifold!r} in R^{manifold.ambient_dim}; pass known points (n, {manifold.ambient_dim}) near it")
+    if not torch.is_tensor(points) or points.ndim != 2 or points.shape[1] != manifold.ambient_dim or not len(points):
+        found = tuple(points.shape) if torch.is_tensor(points) else type(points).__name__
+        raise InvalidInputError(f"points: expected a tensor (n, {manifold.ambient_dim}) with n >= 1, found {found}")
+    return points.detach().double()

@@ -1,0 +1,47 @@
+"""Checkpoints of a training run: written atomically, read without running code.
+
+The file is torch's own archive, read with `weights_only=True` (tensors, numbers, strings and containers only). Writing goes to a temporary file in
+the same folder, is flushed to the disk and renamed over the old one, so a run that is killed while writing leaves the previous checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from topogen.errors import CheckpointError
+
+__all__ = ["SCHEMA", "read_checkpoint", "write_checkpoint"]
+
+SCHEMA = 1
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Replace the checkpoint at `path` by `state` (nested dicts and lists of tensors and plain values)."""
+    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save({"schema": SCHEMA, "state": state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """State of the checkpoint at `path`; raises CheckpointError where it is torn, foreign or of another schema."""
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0][:120]}); delete it to start again") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise CheckpointError(f"{path}: not a topogen checkpoint of schema {SCHEMA}; delete it to start again")
+    state: dict[str, Any] = content["state"]
+    return state

@@ -1,0 +1,69 @@
+"""The network behind a learned constraint: smooth, small, in standardised coordinates, with the linear constraints of the affine hull kept exact.
+
+With centre c, isotropic scale a, an orthonormal basis B of the affine hull at the noise level and B' of its complement,
+
+    y = (x - c) / a,      F(x) = a ( f(B^t y), B'^t y ),
+
+f a multilayer perceptron with SiLU units (smooth, because curvature is read off its second derivatives; no batch norm, no dropout: F must be one
+function). F carries the unit of the data, and J J^t is the identity on the directions outside of the hull.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from topogen.geometry.frames import complement
+
+__all__ = ["ConstraintNetwork"]
+
+
+class ConstraintNetwork(nn.Module):
+    """F: R^D -> R^m, m = outputs + (D - h), of points (..., D) in data units.
+
+    Args:
+        centre: c (D,); scale: a > 0 (data units); hull: B (D, h), orthonormal.
+        outputs: number of outputs of f; width, depth: size of its hidden layers.
+        generator: draws the initial weights (None: torch's global generator).
+    """
+
+    def __init__(self, centre: Tensor, scale: float, hull: Tensor, outputs: int, width: int = 128, depth: int = 3, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.ambient_dim = len(centre)
+        self.outputs, self.width, self.depth = outputs, width, depth
+        self.register_buffer("centre", centre.detach().double())
+        self.register_buffer("scale", torch.as_tensor(float(scale), dtype=torch.float64))
+        self.register_buffer("hull", hull.detach().double())
+        self.register_buffer("outside", complement(hull.detach().double()))
+        sizes = [hull.shape[1], *[width] * depth, outputs]
+        self.layers = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """F(x) (..., m), data units."""
+        y = (x - self.get_buffer("centre").to(x.dtype)) / self.get_buffer("scale").to(x.dtype)
+        inside = self.inner(y @ self.get_buffer("hull").to(x.dtype))
+        outside = self.get_buffer("outside")
+        parts = [inside] if outside.shape[1] == 0 else [inside, y @ outside.to(x.dtype)]
+        return torch.cat(parts, -1) * self.get_buffer("scale").to(x.dtype)
+
+    def inner(self, y: Tensor) -> Tensor:
+        """f(y) (..., outputs) at standardised hull coordinates (..., h)."""
+        for layer in self.layers[:-1]:
+            y = nn.functional.silu(layer(y))
+        return self.layers[-1](y)
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Standardised hull coordinates B^t (x - c) / a (n, h) in float32, what f is trained on."""
+        y = (x.double() - self.get_buffer("centre")) / self.get_buffer("scale")
+        return (y @ self.get_buffer("hull")).float()
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    bound = inputs**-0.5
+    with torch.no_grad():
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        layer.bias.uniform_(-bound, bound, generator=generator)
+    return layer

@@ -1,0 +1,7 @@
+"""Manifolds: the contract, implicit manifolds, shapes with known truth, and geoopt's own through an adapter."""
+
+from topogen.manifolds.base import Manifold, Projection
+from topogen.manifolds.gate import Gate
+from topogen.manifolds.implicit import ImplicitManifold
+
+__all__ = ["Gate", "ImplicitManifold", "Manifold", "Projection"]

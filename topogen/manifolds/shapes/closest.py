@@ -1,0 +1,121 @@
+"""Closest points of a parametrised set phi(B), B a box of parameters, found globally and to rounding.
+
+For a point x minimise f(u) = |phi(u) - x|^2 / 2, with J = D phi and g = J^t (phi - x):
+
+    H = J^t J + <phi - x, D^2 phi>,     u <- clamp(u - |H|^-1 g)
+
+|H| has the absolute eigenvalues of H (saddle-free Newton, Dauphin et al. 2014), coordinates held at a bound by g are frozen, and a
+step that does not descend is shortened; the last step, of relative size 1e-10, leaves an error of its square.
+Starts are all local minima of f on a grid that are within the grid's covering radius of the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Embedding", "Grid", "Jet", "differentiable_points", "nearest_parameters"]
+
+Embedding = Callable[[Tensor], Tensor]
+Jet = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+_CHUNK = 2_000_000
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Seeds: parameters (g, m), their points (g, D), the shape of the grid (g_1, .., g_k) and its covering radius in R^D."""
+
+    parameters: Tensor
+    points: Tensor
+    shape: tuple[int, ...]
+    cover: float
+
+
+def nearest_parameters(phi: Embedding, jet: Jet, x: Tensor, grid: Grid, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Parameters (n, m) of the globally nearest points of x (n, D) and the number of Newton steps (n,); no graph.
+
+    `phi` maps parameters (n, m) to points (n, D), `jet` to points, first (n, D, m) and second (n, D, m, m) derivatives.
+    """
+    rows, starts = _starts(x, grid)
+    u, steps = _newton(phi, jet, x[rows], starts, low, high)
+    value = (phi(u) - x[rows]).square().sum(-1)
+    best = value.new_full((len(x),), torch.inf).scatter_reduce(0, rows, value, "amin")
+    first = torch.full((len(x),), len(rows)).scatter_reduce(0, rows[value <= best[rows]], (value <= best[rows]).nonzero().squeeze(-1), "amin")
+    return u[first], steps[first]
+
+
+def differentiable_points(jet: Jet, x: Tensor, u: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Points phi(u) (n, D) with the first derivative of the nearest point in x, J H^-1 J^t, and the tangential residual (n,) of phi(u) - x."""
+    fixed = x.detach()
+    point, first, _, hessian = _system(jet, fixed, u, low, high)
+    change = _solve(hessian, (first.mT @ (x - fixed).unsqueeze(-1)).squeeze(-1))
+    left, s, _ = torch.linalg.svd(first, full_matrices=False)
+    kept = left * (s > 1e-8 * s[:, :1]).unsqueeze(-2)
+    residual = (kept.mT @ (point - fixed).unsqueeze(-1)).squeeze(-1).norm(dim=-1)
+    return point + (first @ change.unsqueeze(-1)).squeeze(-1), residual
+
+
+def _starts(x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    rows, starts = [], []
+    size = max(1, _CHUNK // len(grid.points))
+    for begin in range(0, max(len(x), 1), size):
+        distance = torch.cdist(x[begin : begin + size], grid.points)
+        row, seed = _candidates(distance, grid).nonzero(as_tuple=True)
+        rows.append(row + begin)
+        starts.append(grid.parameters[seed])
+    return torch.cat(rows), torch.cat(starts)
+
+
+def _candidates(distance: Tensor, grid: Grid) -> Tensor:
+    pool = (torch.nn.functional.max_pool1d, torch.nn.functional.max_pool2d)[len(grid.shape) - 1]
+    field = distance.reshape(-1, 1, *grid.shape)
+    minima = -pool(-field, 3, stride=1, padding=1) == field
+    near = distance <= distance.min(dim=1, keepdim=True).values + grid.cover
+    return minima.reshape(distance.shape) & near
+
+
+def _newton(phi: Embedding, jet: Jet, x: Tensor, u: Tensor, low: Tensor, high: Tensor, iterations: int = 60) -> tuple[Tensor, Tensor]:
+    u = u.clone()
+    steps = torch.zeros(len(u), dtype=torch.int64)
+    shrink = u.new_ones(len(u), 1)
+    todo = torch.arange(len(u))
+    for _ in range(iterations):
+        if not len(todo):
+            break
+        point, _, gradient, hessian = _system(jet, x[todo], u[todo], low, high)
+        step = _solve(hessian, gradient)
+        trial = (u[todo] - shrink[todo] * step).clamp(low, high)
+        before, after = (point - x[todo]).square().sum(-1), (phi(trial) - x[todo]).square().sum(-1)
+        good = after <= before + 1e-14 * (before + point.square().sum(-1))
+        u[todo[good]] = trial[good]
+        shrink[todo] = torch.where(good.unsqueeze(-1), (4 * shrink[todo]).clamp(max=1), shrink[todo] / 4)
+        steps[todo] += 1
+        todo = todo[step.abs().amax(-1) > 1e-10 * (1 + u[todo].abs().amax(-1))]
+    return u, steps
+
+
+def _system(jet: Jet, x: Tensor, u: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """phi, J, g and H with the coordinates that a bound holds taken out (columns of J and g zero, unit diagonal in H)."""
+    point, first, second = jet(u)
+    offset = point - x
+    gradient = (first.mT @ offset.unsqueeze(-1)).squeeze(-1)
+    held = ((u <= low) & (gradient > 0)) | ((u >= high) & (gradient < 0))
+    hessian = first.mT @ first + (offset[:, :, None, None] * second).sum(1)
+    free = (~held).to(u.dtype)
+    hessian = hessian * free.unsqueeze(-1) * free.unsqueeze(-2) + torch.diag_embed(1 - free)
+    return point, first * free.unsqueeze(-2), gradient * free, hessian
+
+
+def _solve(hessian: Tensor, gradient: Tensor) -> Tensor:
+    """|H|^-1 g, the eigenvalues of H made positive; nothing along directions in which H vanishes (phi is constant there, or x focal)."""
+    if hessian.shape[-1] == 1:
+        size = hessian[:, 0].abs()
+        return gradient / size.clamp_min(torch.finfo(size.dtype).tiny ** 0.5)
+    values, vectors = torch.linalg.eigh(hessian)
+    size = values.abs()
+    size = torch.where(size > 1e-9 * size.amax(-1, keepdim=True), size, torch.inf)
+    step: Tensor = vectors @ ((vectors.mT @ gradient.unsqueeze(-1)) / size.unsqueeze(-1))
+    return step.squeeze(-1)

@@ -1,0 +1,117 @@
+"""Closest points of a closed surface F = 0 in R^3 that is given by F, its gradient and its Hessian.
+
+For x minimise |p - x|^2 / 2 over F(p) = 0. With N = grad F, T an orthonormal basis of its complement and the multiplier l = <x - p, N>/|N|^2, the reduced
+
+    gradient T^t (p - x),     Hessian T^t (I + l D^2 F) T     (Absil, Mahony, Sepulchre 2008, Optimization Algorithms on Matrix Manifolds)
+
+give a Newton step in the tangent plane, followed by `onto`. Starts are the local minima among seeds on the surface, within their covering radius of the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from topogen.geometry.frames import complement
+
+__all__ = ["Seeds", "Surface", "closest_points", "differentiable_closest", "onto"]
+
+_CHUNK = 2_000_000
+
+
+@dataclass(frozen=True)
+class Surface:
+    """F as two functions of points (n, 3): `slope` gives F (n,) and grad F (n, 3), `bend` gives D^2 F (n, 3, 3)."""
+
+    slope: Callable[[Tensor], tuple[Tensor, Tensor]]
+    bend: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Points (m, 3) on the surface, the indices (m, k) of their nearest neighbours and their covering radius."""
+
+    points: Tensor
+    neighbours: Tensor
+    cover: float
+
+
+def onto(surface: Surface, x: Tensor, steps: int = 8) -> Tensor:
+    """x (n, 3) moved onto F = 0 along the gradient: `steps` times x - F N / |N|^2; smooth in x, and symmetric where F is."""
+    for _ in range(steps):
+        value, normal = surface.slope(x)
+        x = x - (value / normal.square().sum(-1)).unsqueeze(-1) * normal
+    return x
+
+
+def closest_points(surface: Surface, x: Tensor, seeds: Seeds) -> tuple[Tensor, Tensor]:
+    """Globally nearest points (n, 3) of the surface to x (n, 3) and the number of Newton steps (n,); no graph."""
+    rows, starts = _starts(x, seeds)
+    p, steps = _newton(surface, x[rows], starts)
+    value = (p - x[rows]).square().sum(-1)
+    best = value.new_full((len(x),), torch.inf).scatter_reduce(0, rows, value, "amin")
+    winners = (value <= best[rows]).nonzero().squeeze(-1)
+    first = torch.full((len(x),), len(rows)).scatter_reduce(0, rows[winners], winners, "amin")
+    return p[first], steps[first]
+
+
+def differentiable_closest(surface: Surface, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """p (n, 3) with the first derivative T Hessian^-1 T^t of the nearest point in x, and the residual (n,) |T^t (p - x)| + |F|/|N|."""
+    fixed = x.detach()
+    basis, gradient, hessian, departure = _system(surface, fixed, p)
+    change = basis @ _solve(hessian, basis.mT @ (x - fixed).unsqueeze(-1))
+    return p + change.squeeze(-1), gradient.squeeze(-1).norm(dim=-1) / (1 + (p - fixed).norm(dim=-1)) + departure
+
+
+def _starts(x: Tensor, seeds: Seeds) -> tuple[Tensor, Tensor]:
+    rows, starts = [], []
+    size = max(1, _CHUNK // len(seeds.points))
+    for begin in range(0, max(len(x), 1), size):
+        distance = torch.cdist(x[begin : begin + size], seeds.points)
+        row, seed = (distance <= distance.min(dim=1, keepdim=True).values + seeds.cover).nonzero(as_tuple=True)
+        lowest = (distance[row.unsqueeze(-1), seeds.neighbours[seed]] >= distance[row, seed].unsqueeze(-1)).all(-1)
+        rows.append(row[lowest] + begin)
+        starts.append(seeds.points[seed[lowest]])
+    return torch.cat(rows), torch.cat(starts)
+
+
+def _newton(surface: Surface, x: Tensor, p: Tensor, iterations: int = 60) -> tuple[Tensor, Tensor]:
+    p = p.clone()
+    steps = torch.zeros(len(p), dtype=torch.int64)
+    shrink = p.new_ones(len(p), 1)
+    todo = torch.arange(len(p))
+    for _ in range(iterations):
+        if not len(todo):
+            break
+        basis, gradient, hessian, _ = _system(surface, x[todo], p[todo])
+        step = (basis @ _solve(hessian, gradient)).squeeze(-1)
+        step = step * (0.3 / step.norm(dim=-1, keepdim=True)).clamp(max=1)
+        trial = onto(surface, p[todo] - shrink[todo] * step, 5)
+        before, after = (p[todo] - x[todo]).square().sum(-1), (trial - x[todo]).square().sum(-1)
+        good = after <= before + 1e-14 * (1 + before)
+        p[todo[good]] = trial[good]
+        shrink[todo] = torch.where(good.unsqueeze(-1), (4 * shrink[todo]).clamp(max=1), shrink[todo] / 4)
+        steps[todo] += 1
+        todo = todo[step.norm(dim=-1) > 1e-10]
+    return p, steps
+
+
+def _system(surface: Surface, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """T (n, 3, 2), reduced gradient (n, 2, 1) and Hessian (n, 2, 2), and |F|/|N| (n,)."""
+    (value, normal), second = surface.slope(p), surface.bend(p)
+    length = normal.norm(dim=-1)
+    basis = complement((normal / length.unsqueeze(-1)).unsqueeze(-1))
+    multiplier = ((x - p) * normal).sum(-1) / length**2
+    hessian = torch.eye(2, dtype=x.dtype) + multiplier[:, None, None] * (basis.mT @ second @ basis)
+    return basis, basis.mT @ (p - x).unsqueeze(-1), hessian, value.abs() / length
+
+
+def _solve(hessian: Tensor, gradient: Tensor) -> Tensor:
+    """|H|^-1 g (n, 2, 1), nothing along directions in which H vanishes."""
+    values, vectors = torch.linalg.eigh(hessian)
+    size = torch.where(values.abs() > 1e-9 * values.abs().amax(-1, keepdim=True), values.abs(), torch.inf)
+    step: Tensor = vectors @ ((vectors.mT @ gradient) / size.unsqueeze(-1))
+    return step

@@ -1,0 +1,179 @@
+"""`Model`: a manifold, a distribution on it and the inspection of the data behind both; `fit`, `save`, `load`.
+
+    points -> clean -> inspect -> constraint learned by denoising -> ImplicitManifold (gated where the data end) -> distribution on it
+
+`fit` takes every decision from the inspection and says which and why in `Model.notes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from topogen.distributions.uniform import Uniform
+from topogen.errors import InvalidInputError, NotSupportedError
+from topogen.inspection import Inspection, inspect
+from topogen.learning.fitting import Fitted, fit_implicit
+from topogen.learning.trainer import Settings
+from topogen.manifolds.base import Manifold, Projection
+from topogen.manifolds.implicit import ImplicitManifold
+from topogen.points import clean
+from topogen.registry import DISTRIBUTIONS, MANIFOLDS
+from topogen.saving import Description, Kind, kind_of, read_folder, write_folder
+
+__all__ = ["Model", "fit", "load"]
+
+MANIFOLD_CHOICES = ("auto", "implicit")
+DENSITY_CHOICES = ("auto", "uniform")
+_ANCHORS = 20_000
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted manifold M in R^D with a distribution on it.
+
+    `manifold`: a `Manifold`; `distribution`: a `torch.distributions.Distribution` with respect to the volume measure of M; `anchors` (n, D) float64: data
+    projected onto M, the known points that samplers start from; `inspection`: what was found in the data, as plain values; `notes`: what was chosen and why.
+    A saved model holds the anchors, hence denoised copies of up to 20,000 data points.
+    """
+
+    manifold: Manifold
+    distribution: torch.distributions.Distribution
+    anchors: Tensor
+    inspection: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def points(self) -> Tensor:
+        """Points of M that are known, the anchors (n, D)."""
+        return self.anchors
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n points (n, D) float64 of M drawn from the distribution."""
+        drawn: Tensor = self.distribution.sample((n,), generator=generator)  # type: ignore[call-arg]
+        return drawn
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log density (...) at the projection of x (..., D) onto M, with respect to the d-dimensional volume (Hausdorff) measure of M, in data units."""
+        density: Tensor = self.distribution.log_prob(x)
+        return density
+
+    def project(self, x: Tensor) -> Projection:
+        """Projection of x (..., D) onto M, per sample; see `Manifold.project`."""
+        return self.manifold.project(x)
+
+    def save(self, folder: str | Path) -> None:
+        """Save to a folder (JSON and safetensors, replaced atomically); raises CheckpointError where the folder holds something else, NotSupportedError for kinds without registration."""
+        parts = {"manifold": _describe(self.manifold, MANIFOLDS), "distribution": _describe(self.distribution, DISTRIBUTIONS)}
+        document = {name: {"kind": part.kind, "config": dict(part.config)} for name, part in parts.items()}
+        tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.tensors.items()}
+        extra = {"inspection": dict(self.inspection), "notes": list(self.notes)}
+        write_folder(Path(folder), {**document, **extra}, {**tensors, "anchors": self.anchors})
+
+
+def load(folder: str | Path) -> Model:
+    """The model saved in a folder; raises CheckpointError where it is missing, torn, altered, of another schema or of an unregistered kind."""
+    document, tensors = read_folder(Path(folder))
+    anchors = tensors.get("anchors", torch.empty(0, 0, dtype=torch.float64))
+    manifold = _build("manifold", document, tensors, MANIFOLDS)
+    distribution = _build("distribution", document, tensors, DISTRIBUTIONS, manifold, anchors)
+    return Model(manifold, distribution, anchors, document.get("inspection", {}), tuple(document.get("notes", ())))
+
+
+def fit(
+    points: Any,
+    manifold: str | Manifold = "auto",
+    density: str = "auto",
+    dim: int | None = None,
+    seed: int = 0,
+    *,
+    settings: Settings | None = None,
+    inspection: Inspection | None = None,
+    generator: torch.Generator | None = None,
+    checkpoint: str | Path | None = None,
+    quiet: bool = False,
+) -> Model:
+    """Fit a model to a cloud (n, D).
+
+    Args:
+        points: anything `topogen.points.as_points` takes.
+        manifold: "implicit" learns a constraint; "auto" picks the best registered for the case, today "implicit"; a `Manifold` is taken as given.
+        density: "uniform"; "auto" picks the best registered for the case, today "uniform".
+        dim: dimension of M, estimated when None.
+        seed: seeds the generator when none is given; same machine, versions, threads and seed: same bits.
+        settings: steps, batch, rate of the training; inspection: an `Inspection` of the same points made before.
+        checkpoint: file a training run resumes from and keeps rewriting.
+        quiet: no progress bar.
+
+    Raises InvalidInputError for unusable points or names, DivergenceError when training fails.
+    """
+    _check_choice("manifold", manifold, MANIFOLD_CHOICES)
+    _check_choice("density", density, DENSITY_CHOICES)
+    generator = torch.Generator().manual_seed(seed) if generator is None else generator
+    cloud, _ = clean(points)
+    if isinstance(manifold, Manifold):
+        return _given(cloud, manifold, inspection)
+    found = inspection if inspection is not None else inspect(cloud, dim=dim, generator=generator)
+    fitted = fit_implicit(
+        cloud, found.dim, boundary=found.has_boundary, pieces=len(found.dimension.mixed) > 1, settings=settings, generator=generator,
+        checkpoint=None if checkpoint is None else Path(checkpoint), quiet=quiet,
+    )  # fmt: skip
+    return _assemble(fitted, found, manifold, density)
+
+
+def _assemble(fitted: Fitted, found: Inspection, manifold: str, density: str) -> Model:
+    chosen = []
+    if manifold == "auto":
+        chosen.append("manifold: implicit, the only learned manifold registered")
+    if density == "auto":
+        chosen.append("density: uniform, the only density registered")
+    anchors = fitted.anchors[:_ANCHORS]
+    distribution = Uniform(fitted.manifold, points=anchors)
+    return Model(fitted.manifold, distribution, anchors, found.to_dict(), (*chosen, *fitted.notes))
+
+
+def _given(cloud: Tensor, manifold: Manifold, inspection: Inspection | None) -> Model:
+    if cloud.shape[1] != manifold.ambient_dim:
+        raise InvalidInputError(f"manifold: {manifold!r} lies in R^{manifold.ambient_dim}, the points in R^{cloud.shape[1]}")
+    projection = manifold.project(cloud)
+    anchors = projection.points[projection.converged].detach()
+    if len(anchors) < manifold.dim + 2:
+        raise InvalidInputError(f"manifold: only {len(anchors)} of {len(cloud)} points project onto {manifold!r}")
+    found = {} if inspection is None else inspection.to_dict()
+    return Model(manifold, Uniform(manifold, points=anchors), anchors[:_ANCHORS], found, ("manifold: given; density: uniform",))
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value in choices or (name == "manifold" and isinstance(value, Manifold)):
+        return
+    also = " or a Manifold" if name == "manifold" else ""
+    raise InvalidInputError(f"{name}: expected one of {', '.join(choices)}{also}, found {value!r}")
+
+
+def _describe(thing: Any, registry: Mapping[str, Kind]) -> Description:
+    kind = kind_of(thing, registry)
+    if kind is None:
+        raise NotSupportedError(f"save: {type(thing).__name__} is not registered; add a Kind for it to topogen.registry")
+    if isinstance(thing, ImplicitManifold) and not isinstance(thing.constraint, torch.nn.Module):
+        raise NotSupportedError("save: the constraint is a plain function, which a file cannot hold; only learned constraints can be saved")
+    config, tensors = kind.describe(thing)
+    return Description(kind.name, config, tensors)
+
+
+def _build(part: str, document: Mapping[str, Any], tensors: Mapping[str, Tensor], registry: Mapping[str, Kind], *context: Any) -> Any:
+    from topogen.errors import CheckpointError
+
+    entry = document.get(part)
+    if not isinstance(entry, dict) or entry.get("kind") not in registry or not isinstance(entry.get("config"), dict):
+        found = entry.get("kind") if isinstance(entry, dict) else None
+        raise CheckpointError(f"model.json: {part} of kind {found!r} is not registered; known are {', '.join(registry)}")
+    own = {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
+    try:
+        return registry[entry["kind"]].build(entry["config"], own, *context)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"model.json: {part} cannot be built from its configuration ({error}); the file was altered") from error

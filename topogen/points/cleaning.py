@@ -1,0 +1,78 @@
+"""Repairs that are always safe, and always told.
+
+Exact duplicates carry no topology, and zero-length bars and dropped alpha vertices follow from them: the first of each is kept, in
+the order given. Constant columns are named and kept, since dropping them would change the ambient space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from topogen.points.checking import as_points
+
+__all__ = ["Repairs", "clean"]
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """What `clean` found and did.
+
+    `found` points came in, `kept` went out; `duplicates` = found - kept were exact copies, the most frequent point occurring
+    `largest_multiplicity` times (1: no copies). `constant_columns` are the indices of columns with a single value; they are kept.
+    """
+
+    found: int
+    kept: int
+    duplicates: int
+    largest_multiplicity: int
+    constant_columns: tuple[int, ...]
+
+    def to_text(self) -> str:
+        """One line per repair or finding; says so where there is none."""
+        lines = []
+        if self.duplicates:
+            lines.append(
+                f"removed {self.duplicates} exact duplicates of {self.found} points (the most frequent point occurs {self.largest_multiplicity} times)"
+            )
+        if self.constant_columns:
+            lines.append(f"constant columns, kept: {', '.join(map(str, self.constant_columns))}")
+        return "\n".join(lines) or f"nothing to repair in {self.found} points"
+
+
+def clean(points: Any) -> tuple[Tensor, Repairs]:
+    """The distinct points (m, D) of a cloud (n, D), float64, in the order of their first occurrence, and what was repaired.
+
+    Raises InvalidInputError for what `as_points` refuses.
+
+    >>> kept, repairs = clean([[3.0, 1.0], [0.0, 1.0], [3.0, 1.0]])
+    >>> kept.tolist()
+    [[3.0, 1.0], [0.0, 1.0]]
+    >>> print(repairs.to_text())
+    removed 1 exact duplicates of 3 points (the most frequent point occurs 2 times)
+    constant columns, kept: 1
+    """
+    cloud = as_points(points)
+    first, counts = _distinct_rows(cloud)
+    constant = torch.nonzero(cloud.amin(0) == cloud.amax(0)).flatten() if len(cloud) > 1 else torch.empty(0)
+    repairs = Repairs(
+        found=len(cloud),
+        kept=len(first),
+        duplicates=len(cloud) - len(first),
+        largest_multiplicity=int(counts.max()),
+        constant_columns=tuple(int(column) for column in constant),
+    )
+    kept = cloud if repairs.duplicates == 0 else cloud[torch.from_numpy(first).to(cloud.device)]
+    return kept, repairs
+
+
+def _distinct_rows(cloud: Tensor) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    # Adding 0.0 turns -0.0 into 0.0; after it, finite rows are equal exactly where their bytes are, and bytes sort fast.
+    rows = np.ascontiguousarray(cloud.cpu().numpy() + 0.0)
+    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
+    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
+    return np.sort(first), counts

@@ -1,0 +1,69 @@
+"""What a saved model may name: one entry per kind of manifold and distribution.
+
+A new kind is one file of its own plus one `Kind` here. Configurations are checked by the constructors they go to; tensors are loaded strictly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from topogen.distributions.uniform import Uniform
+from topogen.learning.network import ConstraintNetwork
+from topogen.manifolds.base import Manifold
+from topogen.manifolds.gate import Gate
+from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.shapes import SHAPES, get
+from topogen.manifolds.shapes.base import Shape
+from topogen.saving import Kind
+
+__all__ = ["DISTRIBUTIONS", "MANIFOLDS"]
+
+_SIZES = ("outputs", "width", "depth")
+_NUMBERS = ("dim", "ambient_dim", "predictor_steps", "max_step", "max_iterations", "scale", "closest")
+
+
+def _describe_implicit(manifold: ImplicitManifold) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    network = manifold.constraint
+    if not isinstance(network, ConstraintNetwork):
+        raise TypeError(f"constraint of type {type(network).__name__}")
+    config = {name: getattr(manifold, name) for name in _NUMBERS} | {"network": {name: getattr(network, name) for name in _SIZES}}
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    if manifold.gate is not None:
+        config["gate"] = {"radius": manifold.gate.radius, "minimum": manifold.gate.minimum}
+        tensors["gate.anchors"] = manifold.gate.get_buffer("anchors")
+    return config, tensors
+
+
+def _build_implicit(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ImplicitManifold:
+    state = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+    sizes = config["network"]
+    network = ConstraintNetwork(state["centre"], float(state["scale"]), state["hull"], *(int(sizes[name]) for name in _SIZES)).double()
+    network.load_state_dict(state)
+    gate = Gate(tensors["gate.anchors"], **config["gate"]) if "gate" in config else None
+    return ImplicitManifold(network, gate=gate, **{name: config[name] for name in _NUMBERS})
+
+
+def _describe_shape(shape: Shape) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    return {"name": _shape_name(shape)}, {}
+
+
+def _shape_name(shape: object) -> str | None:
+    """Name of a shape with default radii, the only ones a file can hold today."""
+    return next((name for name in SHAPES if repr(get(name)) == repr(shape)), None)
+
+
+def _build_uniform(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> Uniform:
+    return Uniform(manifold, points=anchors)
+
+
+MANIFOLDS: dict[str, Kind] = {
+    "implicit": Kind("implicit", lambda thing: isinstance(thing, ImplicitManifold), _describe_implicit, _build_implicit),
+    "shape": Kind("shape", lambda thing: isinstance(thing, Shape) and _shape_name(thing) is not None, _describe_shape, lambda config, tensors: get(config["name"])),
+}
+
+DISTRIBUTIONS: dict[str, Kind] = {
+    "uniform": Kind("uniform", lambda thing: isinstance(thing, Uniform), lambda thing: ({}, {}), _build_uniform),
+}

@@ -1,0 +1,128 @@
+"""Saved models: a folder with one JSON document and one safetensors file, read against a registry, nothing unpickled.
+
+    FOLDER/model.json                  schema_version, kinds, configurations, inspection, SHA-256 of the tensors
+    FOLDER/tensors-<hash>.safetensors  every tensor, named manifold.* or distribution.* or anchors
+
+The tensors are written first under a name of their own hash and the JSON replaces the old one last, both through a temporary file, so a save that
+is cut short leaves the previous model whole. A kind is one `Kind` in `MANIFOLDS` or `DISTRIBUTIONS`: how to describe an object by plain values and
+tensors, and how to build it from them; names outside the registry are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from topogen.errors import CheckpointError
+
+__all__ = ["SCHEMA_VERSION", "Description", "Kind", "kind_of", "read_folder", "write_folder"]
+
+SCHEMA_VERSION = 1
+_JSON = "model.json"
+
+
+@dataclass(frozen=True)
+class Description:
+    """An object as a registered kind's name, plain values that JSON takes, and tensors."""
+
+    kind: str
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How objects of one class are saved: `describe(object) -> (config, tensors)` and `build(config, tensors, *context) -> object`."""
+
+    name: str
+    covers: Callable[[Any], bool]
+    describe: Callable[[Any], tuple[Mapping[str, Any], Mapping[str, Tensor]]]
+    build: Callable[..., Any]
+
+
+def kind_of(thing: Any, registry: Mapping[str, Kind]) -> Kind | None:
+    """The first registered kind that covers an object, or None."""
+    return next((kind for kind in registry.values() if kind.covers(thing)), None)
+
+
+def write_folder(folder: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Save a model's `document` and `tensors` in `folder`, made where it is missing; a model saved there before is replaced, anything else refused."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / _JSON).is_file())):
+        raise CheckpointError(f"{folder}: exists and is not a saved model; name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    blob = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    digest = hashlib.sha256(blob).hexdigest()
+    name = f"tensors-{digest[:16]}.safetensors"
+    _replace(folder / name, blob)
+    full = {"schema_version": SCHEMA_VERSION, **document, "tensors": {"file": name, "sha256": digest}}
+    _replace(folder / _JSON, (json.dumps(full, indent=1, allow_nan=False) + "\n").encode())
+    for old in folder.glob("tensors-*.safetensors"):
+        if old.name != name:
+            old.unlink(missing_ok=True)
+
+
+def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Document and tensors of the model saved in `folder`; raises CheckpointError where it is missing, torn, altered or of another schema."""
+    document = _read_document(folder / _JSON)
+    entry = document.get("tensors")
+    if not isinstance(entry, dict) or not isinstance(entry.get("file"), str) or Path(entry["file"]).name != entry["file"]:
+        raise CheckpointError(f"{folder / _JSON}: does not name its tensors; the file was altered")
+    try:
+        blob = (folder / entry["file"]).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{folder}: tensors missing ({error.strerror}); copy the whole folder of a saved model") from error
+    if hashlib.sha256(blob).hexdigest() != entry.get("sha256"):
+        raise CheckpointError(f"{folder / entry['file']}: does not match the SHA-256 in {_JSON}; the file is torn or altered")
+    return document, _finite(_parse(blob, folder), folder)
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); give the folder of a saved model") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}); the file is torn or altered") from error
+    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+        found = document.get("schema_version") if isinstance(document, dict) else type(document).__name__
+        raise CheckpointError(f"{path}: schema_version {found!r} is not {SCHEMA_VERSION}; load it with the version of topogen that saved it")
+    return document
+
+
+def _parse(blob: bytes, folder: Path) -> dict[str, Tensor]:
+    try:
+        return load_tensors(blob)
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder}: tensors cannot be read ({error})") from error
+
+
+def _finite(tensors: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{folder}: tensor {name!r} holds values that are not finite; the model is unusable")
+    return tensors
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

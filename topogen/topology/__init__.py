@@ -1,0 +1,27 @@
+"""Topology of clouds: landmarks, persistence, Betti numbers with their evidence, and what a user may expect.
+
+`homology` answers "which Betti numbers has the set that these points sample", or says that it cannot; `persistence` gives the diagrams
+underneath, `farthest_points` the landmarks, `estimate_cost` and `Budget` the price before it is paid, `parse` reads "torus" or "1,2,1".
+"""
+
+from topogen.topology.budget import Budget, Cost, estimate_cost
+from topogen.topology.expectations import Expectation, parse
+from topogen.topology.homology import Homology, homology
+from topogen.topology.landmarks import Landmarks, covering_radius, farthest_points
+from topogen.topology.persistence import Diagram, jung, persistence
+
+__all__ = [
+    "Budget",
+    "Cost",
+    "Diagram",
+    "Expectation",
+    "Homology",
+    "Landmarks",
+    "covering_radius",
+    "estimate_cost",
+    "farthest_points",
+    "homology",
+    "jung",
+    "parse",
+    "persistence",
+]

@@ -1,0 +1,137 @@
+"""From a diagram and a scale eps to Betti numbers: the spanning rule, and a weaker plateau rule that says it is one.
+
+X is a finite set with d_H(X, M) <= eps, M^s the points within s of M. Cech: M in X^eps in M^(2 eps) in X^(3 eps) in M^(4 eps), hence if
+M^s keeps the homology of M up to s = 4 eps (reach > 4 eps is enough)
+
+    beta_k(M) = #{bars [b, d) : b <= eps, d > 3 eps}.
+
+Rips, with theta = sqrt(2 D / (D + 1)) and Cech(s) in Rips(s) in Cech(theta s): the chain
+
+    M in Cech(eps) in Rips(eps) in Cech(theta eps) in M^((theta + 1) eps) in Cech((theta + 2) eps) in Rips((theta + 2) eps)
+      in Cech(theta (theta + 2) eps) in M^((theta + 1)^2 eps)
+
+gives in the same way: b <= eps, d > (theta + 2) eps, reach > (theta + 1)^2 eps; theta = 1 is the Cech form. The rule is scanned
+over [1, 1.5] eps. Where the assumption holds no other bar is alive between eps and the far end (up to noise), which is checked:
+a cloud too coarse for its set betrays itself there. The plateau rule only asks that the Betti numbers are constant on
+[eps, 1.5 eps] (2 eps and from .8 eps where dimension and closedness are not known): evidence, not proof.
+
+Cohen-Steiner, Edelsbrunner, Harer (2007), Stability of persistence diagrams; Chazal, Oudot (2008), Towards persistence-based
+reconstruction in Euclidean spaces; Niyogi, Smale, Weinberger (2008), Finding the homology of submanifolds with high confidence.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from topogen.topology.persistence import Diagram
+
+__all__ = ["Count", "Rule", "plateau", "plateau_factor", "spanning", "stable"]
+
+SCAN = 1.5
+UNVOUCHED = 0.77
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The constants of a filtration: theta (1 for Cech), and the enclosing radius of the cloud, above which no closed set has its reach."""
+
+    filtration: str
+    theta: float
+    enclosing: float
+
+    @property
+    def far(self) -> float:
+        """Far end of the spanning interval in units of eps: 3 (Cech), theta + 2 (Rips)."""
+        return self.theta + 2
+
+    @property
+    def reach(self) -> float:
+        """What the reach must exceed, in units of eps: 4 (Cech), (theta + 1)^2 (Rips)."""
+        return (self.theta + 1) ** 2
+
+    @property
+    def filled(self) -> float:
+        """Radius by which even a round sphere of the cloud's enclosing radius R may be filled: R (Cech), R / sqrt 2 (Rips)."""
+        return self.enclosing if self.filtration == "cech" else self.enclosing / math.sqrt(2)
+
+    @property
+    def name(self) -> str:
+        """The rule in words."""
+        return "Cech spanning rule [eps, 3 eps]" if self.filtration == "cech" else f"Rips spanning rule [eps, {self.far:.3g} eps]"
+
+
+@dataclass(frozen=True)
+class Count:
+    """Betti numbers by degree, None where undecided, and the reason."""
+
+    betti: tuple[int | None, ...]
+    reason: str = ""
+
+    @property
+    def decided(self) -> bool:
+        """Whether every degree is decided."""
+        return None not in self.betti
+
+
+def spanning(diagram: Diagram, eps: float, rule: Rule) -> Count:
+    """The spanning rule, scanned over [1, 1.5] eps; a degree with a bar that contradicts its assumption is undecided."""
+    undecided = (None,) * len(diagram.bars)
+    if rule.reach * eps >= rule.enclosing:
+        limit = rule.enclosing / rule.reach
+        return Count(undecided, f"no closed set in a ball of radius {rule.enclosing:.3g} has a reach above {rule.reach:.3g} eps; needs eps < {limit:.3g}, has {eps:.3g}")
+    if diagram.end < SCAN * rule.far * eps:
+        return Count(undecided, f"eps {eps:.3g} asks for bars up to {SCAN * rule.far * eps:.3g}, more than the cost allowed ({diagram.end:.3g}); a smaller eps needs more samples")
+    return _constant(diagram, eps, SCAN * rule.far * eps, SCAN * rule.far)
+
+
+def plateau(diagram: Diagram, eps: float, rule: Rule, *, known: bool, whole: bool) -> Count:
+    """The plateau rule: constant Betti numbers on [eps, 1.5 eps], or on [.8 eps, 2 eps] where dimension or closedness is not `known`.
+
+    It applies below a share of the enclosing radius that shrinks where the fundamental class cannot vouch for the scale: `whole` says
+    that the degrees reach the dimension of the closed set.
+    """
+    first, last = 1.0 if known else 0.8, plateau_factor(known)
+    top = rule.filled * (1 if whole else UNVOUCHED if known else UNVOUCHED**2)
+    if last * eps > top:
+        return Count((None,) * len(diagram.bars), f"the scale is too large for a set in a ball of radius {rule.enclosing:.3g}; needs eps < {top / last:.3g}, has {eps:.3g}")
+    if diagram.end < last * eps:
+        return Count((None,) * len(diagram.bars), f"eps {eps:.3g} asks for bars up to {last * eps:.3g}, more than the cost allowed ({diagram.end:.3g}); a smaller eps needs more samples")
+    return _constant(diagram, first * eps, last * eps, last)
+
+
+def plateau_factor(known: bool) -> float:
+    """How far the plateau must reach, in units of eps."""
+    return 1.5 if known else 2.0
+
+
+def stable(diagram: Diagram, eps: float, rule: Rule) -> bool:
+    """Whether the spanning count is the same at eleven scales over [1, 1.5] eps, in every degree."""
+    scales = np.linspace(1, SCAN, 11) * eps
+    return all(len({diagram.spanning(k, float(s), rule.far * float(s)) for s in scales}) == 1 for k in range(len(diagram.bars)))
+
+
+def _constant(diagram: Diagram, near: float, far: float, factor: float) -> Count:
+    """Bars that contain [near, far], provided that no other bar meets it."""
+    betti, reasons = [], []
+    for k, bars in enumerate(diagram.bars):
+        b, d = np.minimum(bars, diagram.end).T if len(bars) else np.empty((2, 0))
+        d = np.where(np.isinf(bars[:, 1]), math.inf, d) if len(bars) else d
+        through = (b <= near) & (d > far)
+        partial = (b < far) & (d > near) & ~through
+        betti.append(None if partial.any() else int(through.sum()))
+        if partial.any():
+            reasons.append(_needed(k, b[partial], d[partial], near, factor))
+    return Count(tuple(betti), "; ".join(reasons))
+
+
+def _needed(degree: int, births: np.ndarray, deaths: np.ndarray, near: float, factor: float) -> str:  # type: ignore[type-arg]
+    """The eps that would clear the way: bars already alive must outlive factor * eps, bars born later must be born before eps."""
+    late = births > near
+    text = f"H_{degree}: {len(births)} bars neither noise nor spanning at this scale"
+    if late.all():
+        return text + f" (first born at {births.min():.3g}, after eps {near:.3g}): the set has features of that size"
+    limit = float(deaths[~late].max()) / factor
+    return text + f"; needs eps < {limit:.3g}, has {near:.3g}"

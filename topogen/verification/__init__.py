@@ -1,0 +1,12 @@
+"""Verdicts and certificates on clouds, manifolds and models: CONFIRMED, REFUTED or INCONCLUSIVE, never a bare boolean.
+
+`verify` compares the homology of a subject with that of other data or with an expectation; `dimension_certificate` reads the dimension of an
+implicit manifold off its spectrum.
+"""
+
+from topogen.verification.certificate import DimensionCertificate, dimension_certificate
+from topogen.verification.naming import closed_manifold_name
+from topogen.verification.verdict import Claim, Result, Verdict
+from topogen.verification.verifying import verify
+
+__all__ = ["Claim", "DimensionCertificate", "Result", "Verdict", "closed_manifold_name", "dimension_certificate", "verify"]

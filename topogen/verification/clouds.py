@@ -1,0 +1,89 @@
+"""The side of a cloud: its homology under what is known of the set it samples, or is read off it first.
+
+Where dimension and closedness are not given they are estimated as in `topogen.inspect`: dimension by local PCA (unless
+several dimensions are present), closedness by the absence of boundary points; a set of full dimension has a boundary. What the answer then owes to
+the estimate is said in its assumption, and numbers completed by Poincare duality under an estimated closedness are labelled heuristic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from topogen.geometry.dimension import affine_hull, estimate_dimension
+from topogen.geometry.scales import boundary_points, estimate_scales
+from topogen.topology.budget import Budget
+from topogen.topology.homology import Homology, homology
+from topogen.verification.sides import Side, of_homology
+
+__all__ = ["cloud_side", "needed_scale"]
+
+_ENOUGH = 400
+_BOUNDARY_SHARE = 1e-3
+
+
+def cloud_side(
+    name: str,
+    cloud: Tensor,
+    fields: Sequence[int],
+    *,
+    dim: int | None = None,
+    closed: bool | None = None,
+    budget: Budget | None = None,
+    generator: torch.Generator | None = None,
+) -> Side:
+    """The side called `name` of a cloud (n, D), by persistent homology in its affine hull at the noise level.
+
+    Raises InvalidInputError for fewer than 12 distinct points, BudgetExceeded before the work starts.
+    """
+    points = torch.unique(cloud, dim=0)
+    read = _read(points, dim, closed, generator)
+    found = homology(read.inside, dim=read.dim, fields=fields, closed=read.closed, budget=budget, generator=generator)
+    side = of_homology(name, found, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption)
+    by_duality = closed is None and any("duality" in note for note in found.notes)
+    return replace(side, label="heuristic") if by_duality else side
+
+
+def needed_scale(found: Homology) -> float | None:
+    """The largest scale eps at which the spanning rule would have decided, as far as `found` says; None where it does not."""
+    wanted = re.findall(r"needs eps < ([\d.eE+-]+)", "; ".join([found.reason, *found.notes]))
+    return min(float(limit.rstrip(".")) for limit in wanted) if wanted else None
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Coordinates (n, m) of a cloud, what is taken for known of its set, and the assumption where that was estimated."""
+
+    inside: Tensor
+    dim: int | None
+    closed: bool | None
+    assumption: str
+
+
+def _read(points: Tensor, dim: int | None, closed: bool | None, generator: torch.Generator | None) -> _Reading:
+    if len(points) < _ENOUGH:
+        return _Reading(points, dim, closed, "")
+    hull = affine_hull(points)
+    inside = hull.coordinates(points) if dim is None or dim <= hull.dim else points
+    found = dim if dim is not None else _dimension(points, generator)
+    if found is None:
+        return _Reading(inside, None, closed, "")
+    if closed is not None:
+        return _Reading(inside, found, closed, "" if dim is not None else f"dimension {found} (estimated)")
+    closed = found < inside.shape[1] and not _has_boundary(inside, found, generator)
+    kind = "no boundary (none found)" if closed else "a boundary (found)"
+    return _Reading(inside, found, closed, f"{kind}, dimension {found}" + (" (estimated)" if dim is None else ""))
+
+
+def _dimension(points: Tensor, generator: torch.Generator | None) -> int | None:
+    estimate = estimate_dimension(points, generator=generator)
+    return estimate.dim if len(estimate.mixed) <= 1 else None
+
+
+def _has_boundary(points: Tensor, dim: int, generator: torch.Generator | None) -> bool:
+    scales = estimate_scales(points, dim, generator=generator)
+    return int(boundary_points(points, dim, k=scales.k).sum()) > max(1.0, _BOUNDARY_SHARE * len(points))

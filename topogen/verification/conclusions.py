@@ -1,0 +1,86 @@
+"""A verdict in one sentence, and what it does not show.
+
+Betti numbers name a set only where it is known to be a closed manifold of dimension 1 or 2 (dimension certificate, no boundary): then it *is*
+a torus; otherwise it *has the homology of* one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from topogen.topology.expectations import Expectation
+from topogen.verification.naming import closed_manifold_name
+from topogen.verification.sides import Side
+from topogen.verification.verdict import Claim, Verdict
+
+__all__ = ["not_shown", "summary"]
+
+
+def summary(verdict: Verdict, subject: Side, against: Side | None, expected: Expectation | None, claims: Sequence[Claim]) -> str:
+    """The verdict in one sentence."""
+    wanted = " and of ".join(part for part in (_article(expected), "the data" if against is not None else "") if part)
+    if verdict is Verdict.REFUTED:
+        reasons = "; ".join(f"{claim.text.split(' subject')[0]} {claim.bound}" for claim in claims if claim.decides and claim.holds is False)
+        return f"the subject does not have the homology of {wanted}: {reasons}"
+    if verdict is Verdict.INCONCLUSIVE:
+        return _what_would_decide([side for side in (subject, against) if side is not None], claims)
+    name = _name(subject)
+    if name and _is_manifold(subject, claims):
+        return f"the subject is {name}" + (" and has the homology of the data" if against is not None else "")
+    return f"the subject has the homology of {name or wanted}" + (", as the data have" if name and against is not None else "")
+
+
+def not_shown(subject: Side, against: Side | None, expected: Expectation | None, claims: Sequence[Claim], fields: Sequence[int]) -> tuple[str, ...]:
+    """What a reader might take for shown and is not, in words."""
+    sampled = [side for side in (subject, against) if side is not None and side.label != "proved"]
+    lines = [f"features of {side.name} smaller than some {2 * side.evidence['scale']:.3g}" for side in sampled if "scale" in side.evidence]
+    lines += [f"homology of {side.name} above degree {min(map(len, side.betti.values())) - 1}" for side in sampled if not side.complete]
+    if subject.manifold and subject.label != "proved":
+        lines.append("components that no sample reached")
+    if not (_is_manifold(subject, claims) and _name(subject)):
+        lines.append("which set it is: sets that differ (a torus, and two circles and a sphere joined in a point) can have the same homology")
+    if 2 not in fields or len(fields) == 1:
+        lines.append(f"homology over fields other than {', '.join(f'Z/{p}' for p in fields)}: over Z/2 alone a Klein bottle cannot be told from a torus")
+    if expected is not None and expected.closed is False and subject.orientable is None:
+        lines.append("orientability: homology does not tell a Moebius band from a cylinder")
+    if expected is not None and None not in (expected.dim, subject.dim) and expected.dim != subject.dim:
+        lines.append(f"dimension: the subject has dimension {subject.dim}, the expected shape {expected.dim}; only homology was compared")
+    return (*lines, "how the set lies in space (knots, links, distances): the verdict is about homology")
+
+
+def _what_would_decide(sides: Sequence[Side], claims: Sequence[Claim]) -> str:
+    """The number to improve, per undecided side; without one the undecided claims themselves."""
+    found = [_needs(side) for side in sides if not side.decided]
+    return "; ".join(found or dict.fromkeys(claim.bound or claim.text for claim in claims if claim.decides and claim.holds is None))
+
+
+def _needs(side: Side) -> str:
+    pairs = re.findall(r"needs eps < ([\d.e+-]*\d), has ([\d.e+-]*\d)", side.reason)
+    if not pairs:
+        return f"{side.name}: {side.reason}"
+    limit, has = min(pairs, key=lambda pair: float(pair[0]))
+    return f"{side.name} needs eps < {limit}, has {has} (more samples, or less noise)"
+
+
+def _article(expected: Expectation | None) -> str:
+    """The expectation with its article; Betti numbers are named as such."""
+    if expected is None:
+        return ""
+    if expected.name[0].isdigit():
+        return f"a set with Betti numbers {expected.name}"
+    known = closed_manifold_name(expected.betti, expected.dim) if expected.closed else None
+    return known or f"the expected shape ({expected.name.replace('_', ' ')})"
+
+
+def _name(side: Side) -> str | None:
+    dims = (1, 2) if side.dim is None else (side.dim,)
+    return next((name for name in (closed_manifold_name(side.betti, dim) for dim in dims) if name), None)
+
+
+def _is_manifold(side: Side, claims: Sequence[Claim]) -> bool:
+    """A closed manifold: a shape, or an implicit one whose dimension certificate holds."""
+    if not side.manifold or not side.closed:
+        return False
+    certified = any(claim.holds is True for claim in claims if "gap_quantile" in claim.evidence)
+    return certified or side.label == "proved"

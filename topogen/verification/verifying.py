@@ -1,0 +1,159 @@
+"""`verify`: does a cloud, a manifold or a model have the topology of other data, or the one that is expected?
+
+Each side becomes Betti numbers over several fields (`sides`), by persistent homology under a stated scale and assumption, by a shape's closed
+form or by definition; deciding claims compare them field by field, and the verdict is what these claims carry (`verdict`). It is about homology: the
+same topology elsewhere in space is not refuted. Distances, dimension, ghosts, boundary and volume stand beside as claims that do not decide.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import topogen
+from topogen.errors import InvalidInputError
+from topogen.manifolds.shapes import Shape
+from topogen.topology.budget import Budget
+from topogen.topology.expectations import Expectation, parse
+from topogen.verification.clouds import cloud_side
+from topogen.verification.conclusions import not_shown, summary
+from topogen.verification.distances import between_clouds
+from topogen.verification.manifolds import FIRST, claims_about, sampled_side, shape_side
+from topogen.verification.sides import Side, check_fields, compare, of_expectation, signature
+from topogen.verification.subjects import ManifoldSubject, as_cloud, manifold_subject
+from topogen.verification.verdict import Claim, Result, decide
+
+__all__ = ["verify"]
+
+
+def verify(
+    subject: Any,
+    against: Any = None,
+    expect: str | Sequence[int] | None = None,
+    *,
+    fields: Sequence[int] = (2, 3),
+    dim: int | None = None,
+    closed: bool | None = None,
+    n_samples: int | None = None,
+    seed: int = 0,
+    generator: torch.Generator | None = None,
+    budget: Budget | None = None,
+    quiet: bool = True,
+) -> Result:
+    """Verify that a subject has the homology of a cloud, or an expected one, or both.
+
+    Args:
+        subject: a cloud (n, D) as tensor or array, the path of a file, a `Manifold`, or a model with `manifold` and `sample`.
+        against: another cloud or the path of one; for a manifold also its starts for sampling, in the same data units.
+        expect: a name such as "torus" or Betti numbers such as (1, 2, 1) or "1,2,1".
+        fields: primes p; the verdict compares Betti numbers over every Z/p.
+        dim: dimension of the set that the clouds sample, if known; a manifold says its own.
+        closed: whether that set is known to be compact without boundary (lets duality help, from dimension 3 on it has to).
+        n_samples: how many samples of a manifold; None: 10,000, doubled up to 50,000 while the answer is open.
+        seed, generator: randomness; the seed is used where no generator is given. The same seed gives the same result.
+        budget: limits of each computation of persistence.
+        quiet: False tells each step on stderr.
+
+    Returns a `Result`; its `exit_code` is 0 confirmed, 1 refuted, 4 inconclusive.
+    Raises InvalidInputError with neither `against` nor `expect` and for clouds that cannot be used; FileFormatError for files;
+    BudgetExceeded where persistence would exceed the budget.
+
+    Example:
+        >>> from topogen.manifolds.shapes import Torus
+        >>> print(verify(Torus(), expect="torus").verdict)
+        CONFIRMED
+    """
+    if against is None and expect is None:
+        raise InvalidInputError("against, expect: nothing to verify against; pass a cloud (against=...), a name or Betti numbers (expect='torus'), or both")
+    if n_samples is not None and n_samples < 2:
+        raise InvalidInputError(f"n_samples: expected at least 2 samples, found {n_samples}; leave it None to let the rule ask")
+    started = time.perf_counter()
+    source = generator if generator is not None else torch.Generator().manual_seed(seed)
+    run = _Run(check_fields(fields), dim, closed, n_samples, budget, source, _silent if quiet else _tell)
+    expected = None if expect is None else parse(expect)
+    data = None if against is None else as_cloud(against, "against")
+    manifold = manifold_subject(subject, data, source)
+    mine, samples, beside = run.of_cloud(as_cloud(subject, "subject"), data) if manifold is None else run.of_manifold(manifold, data)
+    theirs = None if data is None else run.of_data(data, mine)
+    claims = (*_deciding(mine, theirs, expected, run.fields), *beside)
+    verdict = decide(claims)
+    name = manifold.name if manifold is not None else f"{len(samples)} x {samples.shape[1]} points"
+    return Result(
+        verdict=verdict,
+        claims=claims,
+        not_shown=not_shown(mine, theirs, expected, claims, run.fields),
+        subject=name,
+        subject_betti=mine.betti,
+        against_betti=None if theirs is None else theirs.betti,
+        expected=None if expected is None else of_expectation(expected, run.fields).betti,
+        expected_name=None if expected is None else expected.name,
+        summary=summary(verdict, mine, theirs, expected, claims),
+        cost={"seconds": time.perf_counter() - started, "subject points": len(samples), "against points": 0 if data is None else len(data)},
+        seed=seed if generator is None else None,
+        versions=_versions(),
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The options of one call, and the sides that they make."""
+
+    fields: tuple[int, ...]
+    dim: int | None
+    closed: bool | None
+    n_samples: int | None
+    budget: Budget | None
+    generator: torch.Generator
+    say: Callable[[str], None]
+
+    def of_cloud(self, cloud: Tensor, data: Tensor | None) -> tuple[Side, Tensor, list[Claim]]:
+        """The side of a cloud, the cloud itself, and distance claims to the data."""
+        side = self._side("subject", cloud, self.dim)
+        return side, cloud, [] if data is None else between_clouds(cloud, data)
+
+    def of_manifold(self, subject: ManifoldSubject, data: Tensor | None) -> tuple[Side, Tensor, list[Claim]]:
+        """The side of a manifold, its samples, and the claims beside the verdict."""
+        if isinstance(subject.manifold, Shape):
+            samples = subject.draw(self.n_samples or FIRST, self.generator)
+            side = shape_side(subject.manifold, self.fields)
+        else:
+            side, samples = sampled_side(subject, self.fields, self.n_samples, self.budget, self.generator, self.say)
+        return side, samples, claims_about(subject, samples, data, self.generator, self.say)
+
+    def of_data(self, data: Tensor, subject: Side) -> Side:
+        """The side of `against`; the dimension of a manifold subject is taken for that of the data."""
+        dim = self.dim if self.dim is not None else subject.dim
+        return self._side("against", data, dim if dim is None or dim < data.shape[1] else None)
+
+    def _side(self, name: str, cloud: Tensor, dim: int | None) -> Side:
+        self.say(f"homology of {name}: {len(cloud)} points")
+        return cloud_side(name, cloud, self.fields, dim=dim, closed=self.closed, budget=self.budget, generator=self.generator)
+
+
+def _deciding(mine: Side, theirs: Side | None, expected: Expectation | None, fields: tuple[int, ...]) -> list[Claim]:
+    """Signatures of the sides and their comparisons."""
+    claims = [signature(mine)]
+    if theirs is not None:
+        claims += [signature(theirs), *compare(mine, theirs, fields)]
+    if expected is not None:
+        claims += compare(mine, of_expectation(expected, fields), fields)
+    return claims
+
+
+def _versions() -> dict[str, str]:
+    return {"topogen": topogen.__version__, "gudhi": metadata.version("gudhi"), "torch": torch.__version__}
+
+
+def _silent(text: str) -> None:
+    del text
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
