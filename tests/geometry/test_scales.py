@@ -115,16 +115,13 @@ def test_noise_and_reach_within_thirty_percent(name, n, relative):
 
 
 @pytest.mark.parametrize("name", ["circle", "sphere", "klein", "trefoil", "rotations"])
-def test_four_percent_of_noise_is_still_measured(name):
-    sampler, dim, _ = CLOSED[name]
-    x, sigma = noisy(sampler, 5000, 0.04)
-    assert scales(x, dim).noise == pytest.approx(sigma, rel=0.15)
-
-
-@pytest.mark.parametrize("name", ["circle", "sphere", "rotations"])
-def test_reach_of_round_shapes_through_four_percent_of_noise(name):
+def test_four_percent_of_noise_is_still_measured_and_the_reach_of_round_shapes_seen_through_it(name):
     sampler, dim, reach = CLOSED[name]
-    assert scales(noisy(sampler, 5000, 0.04)[0], dim).reach == pytest.approx(reach, rel=0.3)
+    x, sigma = noisy(sampler, 5000, 0.04)
+    found = scales(x, dim)
+    assert found.noise == pytest.approx(sigma, rel=0.15)
+    if name in ("circle", "sphere", "rotations"):
+        assert found.reach == pytest.approx(reach, rel=0.3)
 
 
 def test_noise_a_quarter_of_the_reach_gives_a_low_reach_not_a_high_one():
@@ -190,11 +187,11 @@ def test_diameter():
     assert diameter(torch.tensor([[0.0], [1.0], [5.0]], dtype=torch.float64)) == 5.0
 
 
-@pytest.mark.parametrize("n", [300, 2000, 5000])
+@pytest.mark.parametrize("n", [300, 2000])
 @pytest.mark.parametrize("relative", [0.0, 0.01])
 @pytest.mark.parametrize("name", CLOSED)
 def test_closed_shapes_have_no_boundary(name, relative, n):
-    """False alarms: under one in a thousand clouds by construction, none in these thirty-six."""
+    """False alarms: under one in a thousand clouds by construction, none in these twenty-four."""
     sampler, dim, _ = CLOSED[name]
     x = noisy(sampler, n, relative, seed=3)[0]
     assert int(boundary_points(x, dim, k=scales(x, dim).k).sum()) == 0
@@ -204,14 +201,14 @@ def test_closed_shapes_have_no_boundary(name, relative, n):
 @pytest.mark.parametrize("name", CLOSED)
 def test_density_falling_tenfold_is_no_boundary(name, relative):
     sampler, dim, _ = CLOSED[name]
-    x = noisy(sampler, 12000, relative, seed=4)[0]
+    x = noisy(sampler, 8000, relative, seed=4)[0]
     height = (x[:, 0] - x[:, 0].min()) / (x[:, 0].max() - x[:, 0].min())
     x = x[uniform(torch.Generator().manual_seed(5), len(x)) < 10**-height]
     assert int(boundary_points(x, dim, k=scales(x, dim).k).sum()) == 0
 
 
 @pytest.mark.parametrize("relative", [0.0, 0.01])
-@pytest.mark.parametrize("n", [2000, 5000])
+@pytest.mark.parametrize("n", [2000, 4000])
 @pytest.mark.parametrize("name", BOUNDED)
 def test_boundaries_are_found(name, n, relative):
     sampler, dim = BOUNDED[name]

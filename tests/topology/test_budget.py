@@ -39,7 +39,9 @@ def test_alpha_count_is_near_the_truth() -> None:
     assert 1 / 3 < estimate_cost(2000, 3, 2).simplices / tree.num_simplices() < 3
 
 
-@pytest.mark.parametrize(("n", "dim", "options"), [(5000, 5, {"max_degree": 2}), (1000, 4, {"max_degree": 3}), (100_000, 3, {"max_degree": 2, "budget": Budget(max_bytes=GIB)})])
+@pytest.mark.parametrize(
+    ("n", "dim", "options"), [(5000, 5, {"max_degree": 2}), (1000, 4, {"max_degree": 3}), (100_000, 3, {"max_degree": 2, "budget": Budget(max_bytes=GIB)})]
+)
 def test_refuses_in_a_second_with_three_ways_out(n: int, dim: int, options: dict[str, object]) -> None:
     x = normal(n, dim)
     began = time.process_time()

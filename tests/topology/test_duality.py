@@ -29,7 +29,10 @@ def test_three_torus_needs_to_be_told() -> None:
     assert complete({2: (1, 3), 3: (1, 3)}, 3, True)[0][3] == (1, 3, 3, 1)
 
 
-@pytest.mark.parametrize(("numbers", "dim", "answer"), [(KLEIN, 2, False), (PLANE, 2, False), (TORUS, 2, True), (SO3, 3, True), ({2: (1, 3), 3: (1, 3)}, 3, None), ({2: (1, 1)}, 3, None)])
+@pytest.mark.parametrize(
+    ("numbers", "dim", "answer"),
+    [(KLEIN, 2, False), (PLANE, 2, False), (TORUS, 2, True), (SO3, 3, True), ({2: (1, 3), 3: (1, 3)}, 3, None), ({2: (1, 1)}, 3, None)],
+)
 def test_orientability(numbers: dict[int, tuple[int | None, ...]], dim: int, answer: bool | None) -> None:
     assert orientability(numbers, dim)[0] is answer
 

@@ -76,7 +76,19 @@ def test_numbers_say_nothing_else() -> None:
     assert e.to_dict()["betti"] == {"2": [1, 2, 1], "3": [1, 2, 1]}
 
 
-@pytest.mark.parametrize(("bad", "hint"), [("toruss", "torus"), ("klien bottle", "klein_bottle"), ("xyzzyx", "known are"), ("1,-2", ">= 0"), ("1 2 1", "commas"), ((), ">= 0"), ((1, 0.5), ">= 0"), ("sphere(0)", "dimension")])
+@pytest.mark.parametrize(
+    ("bad", "hint"),
+    [
+        ("toruss", "torus"),
+        ("klien bottle", "klein_bottle"),
+        ("xyzzyx", "known are"),
+        ("1,-2", ">= 0"),
+        ("1 2 1", "commas"),
+        ((), ">= 0"),
+        ((1, 0.5), ">= 0"),
+        ("sphere(0)", "dimension"),
+    ],
+)
 def test_refuses_with_a_way_out(bad: object, hint: str) -> None:
     with pytest.raises(InvalidInputError, match=hint):
         parse(bad)  # type: ignore[arg-type]

@@ -55,11 +55,11 @@ def rotations(n: int, seed: int = 0) -> Tensor:
     [
         (circle(2000), 1, {2: (1, 1), 3: (1, 1)}, "statistical"),
         (torch.cat([circle(1000), circle(1000, 1) + 5]), 1, {2: (2, 2), 3: (2, 2)}, "statistical"),
-        (sphere(12_000, 2), 2, {2: (1, 0, 1), 3: (1, 0, 1)}, "statistical"),
+        (sphere(10_000, 2), 2, {2: (1, 0, 1), 3: (1, 0, 1)}, "statistical"),
         (torus(40_000), 2, {2: (1, 2, 1), 3: (1, 2, 1)}, "statistical"),
         (torus(10_000), 2, {2: (1, 2, 1), 3: (1, 2, 1)}, "heuristic"),
         (projective_plane(6000), 2, {2: (1, 1, 1), 3: (1, 0, 0)}, "heuristic"),
-        (sphere(20_000, 3), 3, {2: (1, 0, 0, 1), 3: (1, 0, 0, 1)}, "heuristic"),
+        (sphere(10_000, 3), 3, {2: (1, 0, 0, 1), 3: (1, 0, 0, 1)}, "heuristic"),
         (rotations(50_000), 3, {2: (1, 1, 1, 1), 3: (1, 0, 0, 1)}, "heuristic"),
     ],
     ids=["circle", "two circles", "sphere", "torus", "coarse torus", "projective plane", "three-sphere", "rotations"],
@@ -130,7 +130,7 @@ def test_noise_keeps_the_answer_or_withholds_it() -> None:
 
 
 def test_same_seed_same_answer_and_units_scale() -> None:
-    x = sphere(3000, 2)
+    x = sphere(1500, 2)
     first, again, large = (homology(y, dim=2, closed=True, generator=generator(7)) for y in (x, x.clone(), 2.0**20 * x))
     assert first.to_dict() == again.to_dict()
     assert large.scale == pytest.approx(2.0**20 * first.scale)

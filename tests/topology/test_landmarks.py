@@ -68,7 +68,9 @@ def test_neighbours_match_brute_force(dim: int) -> None:
     assert covering_radius(x, y) == pytest.approx(float(distances[:, 0].max()))
 
 
-@pytest.mark.parametrize(("points", "count", "start"), [(cloud(5, 2), 0, 0), (cloud(5, 2), 2, 5), (cloud(5, 2)[0], 2, 0), (torch.ones(3, 2, dtype=torch.int64), 1, 0)])
+@pytest.mark.parametrize(
+    ("points", "count", "start"), [(cloud(5, 2), 0, 0), (cloud(5, 2), 2, 5), (cloud(5, 2)[0], 2, 0), (torch.ones(3, 2, dtype=torch.int64), 1, 0)]
+)
 def test_refuses(points: torch.Tensor, count: int, start: int) -> None:
     with pytest.raises(InvalidInputError, match=r"points|count|start"):
         farthest_points(points, count, start)

@@ -77,9 +77,10 @@ class Walked:
         return torch.stack([flat[int(c)][int(u * len(flat[int(c)]))] for c, u in zip(component, pick, strict=True)])
 
 
-def walk_from(manifold: Manifold, points: Tensor, generator: torch.Generator) -> Walked:
+def walk_from(manifold: Manifold, points: Tensor, generator: torch.Generator, *, chains: int = CHAINS, pool_size: int = POOL) -> Walked:
     """Chains started at the projections of points (n, D) float64, tuned and equilibrated, with the volume of every component they found.
 
+    `pool_size` positions are kept in all; the standard error of the volumes falls with its root.
     Raises ProjectionError when no point can be projected.
     """
     found = manifold.project(points)
@@ -87,13 +88,15 @@ def walk_from(manifold: Manifold, points: Tensor, generator: torch.Generator) ->
     if not len(known):
         raise ProjectionError(f"points: none of {len(points)} could be projected onto {manifold!r}; pass points near it")
     kernel = TangentRandomWalk(manifold)
-    start = known[_spread(len(known), CHAINS, generator)]
+    start = known[_spread(len(known), chains, generator)]
     start, step = warm_up(kernel, start, first_step(known, manifold.dim), WARM_UP, generator=generator)
     step = min(step, LONGEST_STEP * _reach(manifold, known))
     pilot = _pilot(kernel, start, step, generator)
     thin = math.ceil(2 * float(autocorrelation_time(pilot, within=True).max()))
-    start = torch.cat([_repeat(pilot[-1][mask], generator) for mask in _components(pilot)])
-    pool = run(kernel, start, thin * math.ceil(POOL / len(start)), step, thin=thin, generator=generator).points
+    masks = _components(pilot)
+    each = max(PER_COMPONENT, chains // len(masks))
+    start = torch.cat([pilot[-1][mask][_spread(int(mask.sum()), each, generator)] for mask in masks])
+    pool = run(kernel, start, thin * math.ceil(pool_size / len(start)), step, thin=thin, generator=generator).points
     pools = [pool[:, mask] for mask in _components(pool)]
     return Walked(kernel, step, thin, pools, [_volume(manifold, part, generator) for part in pools])
 
@@ -101,10 +104,6 @@ def walk_from(manifold: Manifold, points: Tensor, generator: torch.Generator) ->
 def _spread(n: int, count: int, generator: torch.Generator) -> Tensor:
     """`count` row numbers below n, each row as often as any other up to one."""
     return torch.cat([torch.randperm(n, generator=generator) for _ in range(math.ceil(count / n))])[:count]
-
-
-def _repeat(points: Tensor, generator: torch.Generator) -> Tensor:
-    return points if len(points) >= PER_COMPONENT else points[_spread(len(points), PER_COMPONENT, generator)]
 
 
 def _pilot(kernel: TangentRandomWalk, start: Tensor, step: float, generator: torch.Generator) -> Tensor:

@@ -32,7 +32,7 @@ LACK_OF_FIT, SLIGHT = 1.15, 1.08
 HEARD = 8.0
 VISIBLE = 0.3
 SHRINK = 1.5
-BOUNDARY_NEIGHBOURS, MOST_NEIGHBOURS = 50, 200
+BOUNDARY_NEIGHBOURS, MOST_NEIGHBOURS = 50, 400
 PLANE_NEIGHBOURS = 20
 PARTNERS = 2500
 PILOT = 400
@@ -70,9 +70,10 @@ def estimate_scales(points: Tensor, dim: int, *, generator: torch.Generator | No
     if n < dim + 2:
         raise InvalidInputError(f"points: {n} points cannot show a manifold of dimension {dim}; give at least {dim + 2}")
     noise, k, resolved = _pilot(points, dim, generator)
-    fit = local_fit(points, points, nearest(points, k, points)[1], dim)
+    indices = _thinned(points, k)
+    fit = local_fit(points, points, indices, dim)
     spacing = _spacing(points, fit, noise, k)
-    reach = _reach(fit, noise, k, generator)
+    reach = _reach(fit, noise, indices.shape[1], generator)
     summary = float(reach.quantile(0.05, interpolation="lower"))
     return Scales(dim, noise, float(spacing.median()), summary, diameter(points), spacing, reach, k, resolved)
 
@@ -102,9 +103,7 @@ def boundary_points(points: Tensor, dim: int, *, k: int | None = None) -> Tensor
     """
     n = len(points)
     plane = min(k or PLANE_NEIGHBOURS, n - 1)
-    indices = nearest(points, max(plane, min(BOUNDARY_NEIGHBOURS, n // 8)))[1]
-    # A wide neighbourhood shows as much through two hundred of its points.
-    indices = indices[:, :: max(1, indices.shape[1] // MOST_NEIGHBOURS)]
+    indices = _thinned(points, 1 + max(plane, min(BOUNDARY_NEIGHBOURS, n // 8)))[:, 1:]
     size = max(1, 4_000_000 // (indices.shape[1] * points.shape[1]))
     rows = zip(torch.split(points, size), torch.split(indices, size), strict=True)
     behind, kept, thin = torch.cat([_behind(points, x, part, local_pca(points, part[:, :plane]), dim) for x, part in rows], 1)
@@ -154,6 +153,12 @@ def _sizes(first: int, n: int) -> list[int]:
     while sizes[-1] < last:
         sizes.append(min(max(sizes[-1] + 1, int(1.4 * sizes[-1])), last))
     return sizes
+
+
+def _thinned(points: Tensor, k: int) -> Tensor:
+    """Neighbourhoods as wide as those of the k nearest points, each point in its own; from every m-th point only where k is 800 or more."""
+    every = max(1, k // MOST_NEIGHBOURS)
+    return nearest(points[::every], k // every, points)[1] * every
 
 
 def _spacing(points: Tensor, fit: LocalFit, noise: float, k: int) -> Tensor:

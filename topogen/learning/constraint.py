@@ -36,7 +36,7 @@ from topogen.learning.trainer import Callback, EarlyStopping, Settings, Training
 __all__ = ["ConstraintLearner", "LearnedConstraint", "NoiseLevels", "Ramp", "learn_constraint", "noise_levels"]
 
 PIN = 300.0
-EXTRA_OUTPUTS = 2
+EXTRA_OUTPUTS = 4
 FAR_SHARE, FAR_SCALE = 0.15, 0.35
 FINEST = 0.007
 

@@ -43,7 +43,8 @@ class ShapeLaws(ManifoldLaws):
 
     def points(self, n: int, generator: torch.Generator) -> Tensor:
         """n uniform points inside."""
-        x = self.shape().sample(40 * n, generator)
+        shape = self.shape()
+        x = shape.sample(n if shape.closed else 40 * n, generator)
         return x[self.inside(x)][:n]
 
     def test_samples_lie_on_the_shape(self) -> None:

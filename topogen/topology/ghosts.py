@@ -80,7 +80,7 @@ def wilson_interval(hits: int, trials: int, z: float = 1.959964) -> tuple[float,
     p, square = hits / trials, z * z / trials
     centre = (p + square / 2) / (1 + square)
     half = z * math.sqrt(p * (1 - p) / trials + square / (4 * trials)) / (1 + square)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, centre - half) if hits else 0.0, min(1.0, centre + half) if hits < trials else 1.0
 
 
 def _starts(cloud: Tensor, n: int, generator: torch.Generator | None) -> Tensor:

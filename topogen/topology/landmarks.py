@@ -75,7 +75,8 @@ def neighbours(points: Tensor, others: Tensor, count: int) -> tuple[Tensor, Tens
         distances, rows = KDTree(others.numpy()).query(points.numpy(), k=range(1, count + 1))
         return torch.from_numpy(distances), torch.from_numpy(rows)
     exact = "donot_use_mm_for_euclid_dist"
-    parts = [torch.cdist(part, others, compute_mode=exact).topk(count, largest=False) for part in points.split(max(1, 20_000_000 // len(others)))]
+    chunks = torch.split(points, max(1, 20_000_000 // len(others)))
+    parts = [torch.cdist(chunk, others, compute_mode=exact).topk(count, largest=False) for chunk in chunks]
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 

@@ -25,6 +25,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from topogen.topology.persistence import Diagram
 
@@ -79,11 +80,12 @@ class Count:
 def spanning(diagram: Diagram, eps: float, rule: Rule) -> Count:
     """The spanning rule, scanned over [1, 1.5] eps; a degree with a bar that contradicts its assumption is undecided."""
     undecided = (None,) * len(diagram.bars)
+    radius = f"a ball of radius {rule.enclosing:.3g}"
     if rule.reach * eps >= rule.enclosing:
         limit = rule.enclosing / rule.reach
-        return Count(undecided, f"no closed set in a ball of radius {rule.enclosing:.3g} has a reach above {rule.reach:.3g} eps; needs eps < {limit:.3g}, has {eps:.3g}")
+        return Count(undecided, f"no closed set in {radius} has a reach above {rule.reach:.3g} eps; needs eps < {limit:.3g}, has {eps:.3g}")
     if diagram.end < SCAN * rule.far * eps:
-        return Count(undecided, f"eps {eps:.3g} asks for bars up to {SCAN * rule.far * eps:.3g}, more than the cost allowed ({diagram.end:.3g}); a smaller eps needs more samples")
+        return Count(undecided, _too_far(eps, SCAN * rule.far * eps, diagram.end))
     return _constant(diagram, eps, SCAN * rule.far * eps, SCAN * rule.far)
 
 
@@ -95,10 +97,12 @@ def plateau(diagram: Diagram, eps: float, rule: Rule, *, known: bool, whole: boo
     """
     first, last = 1.0 if known else 0.8, plateau_factor(known)
     top = rule.filled * (1 if whole else UNVOUCHED if known else UNVOUCHED**2)
+    undecided = (None,) * len(diagram.bars)
+    radius = f"a ball of radius {rule.enclosing:.3g}"
     if last * eps > top:
-        return Count((None,) * len(diagram.bars), f"the scale is too large for a set in a ball of radius {rule.enclosing:.3g}; needs eps < {top / last:.3g}, has {eps:.3g}")
+        return Count(undecided, f"the scale is too large for a set in {radius}; needs eps < {top / last:.3g}, has {eps:.3g}")
     if diagram.end < last * eps:
-        return Count((None,) * len(diagram.bars), f"eps {eps:.3g} asks for bars up to {last * eps:.3g}, more than the cost allowed ({diagram.end:.3g}); a smaller eps needs more samples")
+        return Count(undecided, _too_far(eps, last * eps, diagram.end))
     return _constant(diagram, first * eps, last * eps, last)
 
 
@@ -111,6 +115,10 @@ def stable(diagram: Diagram, eps: float, rule: Rule) -> bool:
     """Whether the spanning count is the same at eleven scales over [1, 1.5] eps, in every degree."""
     scales = np.linspace(1, SCAN, 11) * eps
     return all(len({diagram.spanning(k, float(s), rule.far * float(s)) for s in scales}) == 1 for k in range(len(diagram.bars)))
+
+
+def _too_far(eps: float, wanted: float, end: float) -> str:
+    return f"eps {eps:.3g} asks for bars up to {wanted:.3g}, more than the cost allowed ({end:.3g}); a smaller eps needs more samples"
 
 
 def _constant(diagram: Diagram, near: float, far: float, factor: float) -> Count:
@@ -127,7 +135,7 @@ def _constant(diagram: Diagram, near: float, far: float, factor: float) -> Count
     return Count(tuple(betti), "; ".join(reasons))
 
 
-def _needed(degree: int, births: np.ndarray, deaths: np.ndarray, near: float, factor: float) -> str:  # type: ignore[type-arg]
+def _needed(degree: int, births: NDArray[np.float64], deaths: NDArray[np.float64], near: float, factor: float) -> str:
     """The eps that would clear the way: bars already alive must outlive factor * eps, bars born later must be born before eps."""
     late = births > near
     text = f"H_{degree}: {len(births)} bars neither noise nor spanning at this scale"

@@ -6,9 +6,9 @@ the point of M farthest from L. If d(p, L) > r + h then the ball B(p, h) holds n
     (1 - mu(B(p, h)))^m <= exp(-m mu(B(p, h))) <= exp(-3) < .05     once     mu(B(p, h)) >= 3 / m
 
 so sup_M d(., L) <= r + h with confidence .95. h is read off as the 95 % quantile over the landmarks (spread evenly over M, not by
-density) of the distance to the third held-out neighbour, averaged over eight landmarks next to each other. Points off M by noise widen d_H(L, M) = max(r + h, noise). The split is
-Efron's hold-out; the argument is elementary. It replaces the rate-corrected subsampling of Fasy et al. (2014), Confidence sets for
-persistence diagrams, which needs the dimension and a density bounded below.
+density) of the distance to the third held-out neighbour, averaged over eight landmarks next to each other. Points off M by noise widen
+it: d_H(L, M) <= max(r + h, noise). This replaces the rate-corrected subsampling of Fasy et al. (2014), Confidence sets for persistence
+diagrams, which needs the dimension and a density bounded below.
 """
 
 from __future__ import annotations

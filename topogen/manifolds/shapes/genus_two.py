@@ -18,7 +18,7 @@ from torch import Tensor
 from topogen.geometry.frames import complement
 from topogen.manifolds.base import Projection
 from topogen.manifolds.shapes.base import Shape, accepted, check_positive, uniform
-from topogen.manifolds.shapes.level_set import Seeds, Surface, closest_points, differentiable_closest, onto
+from topogen.manifolds.shapes.level_set import Seeds, Surface, closest_points, differentiable_closest, onto, onto_with_tangents
 
 __all__ = ["GenusTwo"]
 
@@ -57,11 +57,12 @@ class GenusTwo(Shape):
         return 8 * self.scale**2 * sum(float((_patch(torch.full((len(square),), k), square)[1] * weights).sum()) for k in range(5))
 
     def _project(self, x: Tensor) -> Projection:
-        y = x.double() / self.scale
+        y = x.to(device="cpu", dtype=torch.float64) / self.scale
         p, steps = closest_points(_SURFACE, y.detach(), self._seeds)
         points, residual = differentiable_closest(_SURFACE, y, p)
         residual = self.scale * residual
-        return Projection((self.scale * points).to(x.dtype), residual.to(x.dtype), residual <= self.tolerance(torch.float64), steps)
+        converged = residual <= self.tolerance(torch.float64)
+        return Projection((self.scale * points).to(x), residual.to(x), converged.to(x.device), steps.to(x.device))
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
         normal = _slope(x / self.scale)[1]
@@ -124,15 +125,15 @@ def _bend(x: Tensor) -> Tensor:
     xy = x[:, :2]
     f, g = _factors(xy)
     arms, shifted = _arms(xy)
-    eye = torch.eye(2, dtype=x.dtype)
+    eye = torch.eye(2, dtype=x.dtype, device=x.device)
     first, second = (_K / shifted**2)[..., None, None], (_K / shifted**3)[..., None, None]
     holes = 2 * first * eye - 8 * second * arms.unsqueeze(-1) * arms.unsqueeze(-2)
-    ellipse = torch.tensor([-2 / _A**2, -2 / _B**2], dtype=x.dtype).diag().expand(1, len(x), 2, 2)
+    ellipse = torch.tensor([-2 / _A**2, -2 / _B**2], dtype=x.dtype, device=x.device).diag().expand(1, len(x), 2, 2)
     bend = (_others(f)[:, :, None, None] * torch.cat([ellipse, holes])).sum(0)
     for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
         cross = f[i, :, None, None] * g[j].unsqueeze(-1) * g[k].unsqueeze(-2)
         bend = bend + cross + cross.mT
-    up = torch.tensor([0, 0, 2 * _C], dtype=x.dtype).diag()
+    up = torch.tensor([0, 0, 2 * _C], dtype=x.dtype, device=x.device).diag()
     return up - torch.nn.functional.pad(bend, (0, 1, 0, 1))
 
 
@@ -159,15 +160,17 @@ _SURFACE = Surface(_slope, _bend)
 
 def _patch(index: Tensor, st: Tensor) -> tuple[Tensor, Tensor]:
     """Points (n, 3) and area densities (n,) of the quadrangles `index` (n,) of the first octant at (s, t) (n, 2) in the unit square."""
-    corners = torch.tensor(_CORNERS, dtype=st.dtype)[index]
-    after = torch.tensor(_EDGES, dtype=st.dtype)
-    ahead, behind = onto(_SURFACE, after)[index], onto(_SURFACE, after)[index - 1]
-    corners = onto(_SURFACE, corners)
-    centre = onto(_SURFACE, torch.tensor([_CENTRE], dtype=st.dtype))
+    corners, middles, centre = (part.to(st.dtype) for part in _pentagon())
+    a, b, d = corners[index], middles[index], middles[index - 1]
+    s, t = st[:, :1], st[:, 1:]
+    x = (1 - s) * (1 - t) * a + s * (1 - t) * b + (1 - s) * t * d + s * t * centre
+    along, across = (1 - t) * (b - a) + t * (centre - d), (1 - s) * (d - a) + s * (centre - b)
+    points, tangents = onto_with_tangents(_SURFACE, x, torch.stack([along, across], -1))
+    return points, torch.linalg.vector_norm(torch.linalg.cross(tangents[..., 0], tangents[..., 1]), dim=-1)
 
-    def phi(u: Tensor) -> Tensor:
-        s, t = u[:, :1], u[:, 1:]
-        return onto(_SURFACE, (1 - s) * (1 - t) * corners + s * (1 - t) * ahead + (1 - s) * t * behind + s * t * centre)
 
-    along, across = (torch.func.jvp(phi, (st,), (axis.expand_as(st),))[1] for axis in torch.eye(2, dtype=st.dtype))
-    return phi(st), torch.linalg.cross(along, across).norm(dim=-1)
+@functools.cache
+def _pentagon() -> tuple[Tensor, Tensor, Tensor]:
+    """Corners (5, 3), middles of the edges that follow them (5, 3) and centre (1, 3) of the pentagon in the first octant."""
+    corners, middles, centre = (onto(_SURFACE, torch.tensor(part, dtype=torch.float64)) for part in (_CORNERS, _EDGES, [_CENTRE]))
+    return corners, middles, centre

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from topogen.geometry.frames import complement
 
-__all__ = ["Seeds", "Surface", "closest_points", "differentiable_closest", "onto"]
+__all__ = ["Seeds", "Surface", "closest_points", "differentiable_closest", "onto", "onto_with_tangents"]
 
 _CHUNK = 2_000_000
 
@@ -45,6 +45,17 @@ def onto(surface: Surface, x: Tensor, steps: int = 8) -> Tensor:
         value, normal = surface.slope(x)
         x = x - (value / normal.square().sum(-1)).unsqueeze(-1) * normal
     return x
+
+
+def onto_with_tangents(surface: Surface, x: Tensor, v: Tensor, steps: int = 8) -> tuple[Tensor, Tensor]:
+    """`onto` of x (n, 3) and its derivative applied to vectors v (n, 3, k)."""
+    for _ in range(steps):
+        (value, normal), second = surface.slope(x), surface.bend(x)
+        size = normal.square().sum(-1)[:, None, None]
+        ratio, column, bent = value[:, None, None] / size, normal.unsqueeze(-1), second @ v
+        v = v - column * (column.mT @ v) / size - ratio * bent + 2 * ratio * column * (column.mT @ bent) / size
+        x = x - (value / normal.square().sum(-1)).unsqueeze(-1) * normal
+    return x, v
 
 
 def closest_points(surface: Surface, x: Tensor, seeds: Seeds) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ Closest points by `closest` (grid seeds, Newton), tangents from the singular vec
 
 Uniform samples are exact: parameters drawn uniformly are kept with probability dA / `density_bound`, a proven maximum.
 The residual of a projection p of x is |P(p) (p - x)| / (1 + |p - x| / diameter), a length that vanishes at nearest points.
-A final shape writes phi, its box and what is known in closed form. Computed in float64 whatever the input's dtype is.
+A final shape writes phi, its box and what is known in closed form. Computed in float64 on the CPU,
+results follow the input's dtype and device.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class ParametricShape(Shape):
     def parameters_of(self, x: Tensor) -> Tensor:
         """Parameters (n, m), float64, of the points of M nearest to x (n, D)."""
         low, high = self._bounds()
-        return nearest_parameters(self.embed, self.jet, x.detach().double(), self._grid, low, high)[0]
+        return nearest_parameters(self.embed, self.jet, _exactly(x.detach()), self._grid, low, high)[0]
 
     def _parameters_on(self, x: Tensor) -> Tensor:
         """Parameters (n, m) of points (n, D), float64, that lie on M; override where phi has a closed inverse."""
@@ -62,24 +63,26 @@ class ParametricShape(Shape):
 
     def _project(self, x: Tensor) -> Projection:
         low, high = self._bounds()
-        u, steps = nearest_parameters(self.embed, self.jet, x.detach().double(), self._grid, low, high)
-        points, tangential = differentiable_points(self.jet, x.double(), u, low, high)
-        residual = tangential / (1 + (points - x).detach().norm(dim=-1) / self.diameter)
-        return Projection(points.to(x.dtype), residual.to(x.dtype), residual <= self.tolerance(torch.float64), steps)
+        y = _exactly(x)
+        u, steps = nearest_parameters(self.embed, self.jet, y.detach(), self._grid, low, high)
+        points, tangential = differentiable_points(self.jet, y, u, low, high)
+        residual = tangential / (1 + (points - y).detach().norm(dim=-1) / self.diameter)
+        converged = residual <= self.tolerance(torch.float64)
+        return Projection(points.to(x), residual.to(x), converged.to(x.device), steps.to(x.device))
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
-        return self._frame(self.jet(self._parameters_on(x.detach().double()))[1]).to(x.dtype)
+        return self._frame(self.jet(self._parameters_on(_exactly(x.detach())))[1]).to(x)
 
     def _frame(self, first: Tensor) -> Tensor:
         left: Tensor = torch.linalg.svd(first, full_matrices=False)[0]
         return left[:, :, : self.dim]
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
-        _, first, second = self.jet(self._parameters_on(x.detach().double()))
+        _, first, second = self.jet(self._parameters_on(_exactly(x.detach())))
         basis = self._frame(first)
         inverse: Tensor = torch.linalg.pinv(first.mT @ first, hermitian=True, rtol=1e-10)
         total = (second * inverse.unsqueeze(1)).sum((-1, -2))
-        return (total - (basis @ (basis.mT @ total.unsqueeze(-1))).squeeze(-1)).to(x.dtype)
+        return (total - (basis @ (basis.mT @ total.unsqueeze(-1))).squeeze(-1)).to(x)
 
     def _sample(self, n: int, generator: torch.Generator | None) -> Tensor:
         return self.embed(accepted(n, generator, lambda k: self._uniform_parameters(k, generator), lambda u: self.density(u) / self._density_bound))
@@ -110,6 +113,10 @@ class ParametricShape(Shape):
 
     def _diameter(self) -> float:
         return _farthest_pair(self)
+
+
+def _exactly(x: Tensor) -> Tensor:
+    return x.to(device="cpu", dtype=torch.float64)
 
 
 def real_rows(*columns: Tensor) -> Tensor:
