@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from topogen.geometry.dimension import affine_hull
-from topogen.geometry.scales import estimate_scales
-from topogen.learning.constraint import ConstraintLearner, Ramp, learn_constraint, noise_levels
+from topogen.geometry.scales import Scales, estimate_scales
+from topogen.learning.constraint import EXTRA_OUTPUTS, ConstraintLearner, Ramp, learn_constraint, noise_levels
 from topogen.learning.fitting import fit_implicit, gate_of, manifold_of
 from topogen.learning.network import ConstraintNetwork
 from topogen.learning.trainer import Settings, TrainingState
@@ -42,7 +42,7 @@ def test_the_loss_of_a_plane_is_that_of_its_tangential_noise():
     levels = torch.full((20_000, 1), math.log(0.1))
     loss = learner.loss(torch.cat([points, levels, levels], 1), torch.Generator().manual_seed(2))
     # the variance of |e_T|^2 / s^2 with two degrees of freedom is 4: six standard errors are 6 * 2 / sqrt(20000)
-    assert float(loss) == pytest.approx(2.0, abs=0.085)
+    assert float(loss.detach()) == pytest.approx(2.0, abs=0.085)
 
 
 class Plane(ConstraintNetwork):
@@ -74,8 +74,10 @@ def test_levels_stay_above_the_noise_and_below_the_reach():
 
 
 def test_levels_say_where_there_is_no_room():
-    """Noise of half the radius leaves nothing between noise and reach."""
-    assert noise_levels(estimate_scales(circle(300, 0.5), 1), 1).empty > 0.3
+    """Noise or spacing above the reach at a third of the points."""
+    reach = torch.cat([torch.full((100,), 0.01), torch.ones(200)]).double()
+    scales = Scales(1, 0.05, 0.01, 0.01, 2.0, torch.full((300,), 0.01, dtype=torch.float64), reach, 10, True)
+    assert noise_levels(scales, 1).empty == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(("ambient", "outputs"), [(2, 1), (3, 1), (5, 1)])
@@ -93,11 +95,12 @@ def test_a_circle_is_learned_in_its_affine_hull(ambient, outputs):
 
 def test_an_overcomplete_circle_has_rank_one_and_the_same_bits_for_the_same_seed():
     cloud = circle(1000)
-    found = [learn_constraint(cloud, 1, affine_hull(cloud), estimate_scales(cloud, 1), closed=False, settings=SHORT, generator=torch.Generator().manual_seed(4), quiet=True) for _ in range(2)]
+    scales = estimate_scales(cloud, 1, generator=torch.Generator().manual_seed(0))
+    found = [learn_constraint(cloud, 1, affine_hull(cloud), scales, closed=False, settings=SHORT, generator=torch.Generator().manual_seed(4), quiet=True) for _ in range(2)]
     for first, second in zip(found[0].network.parameters(), found[1].network.parameters(), strict=True):
         assert torch.equal(first, second)
     manifold = manifold_of(found[0], 1)
-    assert manifold.outputs == 6
+    assert manifold.outputs == 2 + EXTRA_OUTPUTS
     assert manifold.gap(cloud).quantile(0.01) > 5
     assert manifold.local_dim(cloud).eq(1).double().mean() > 0.99
 
@@ -108,7 +111,8 @@ def test_an_arc_is_gated_where_it_ends():
     fitted = fit_implicit(arc, 1, boundary=True, settings=SHORT, generator=torch.Generator().manual_seed(0), quiet=True)
     assert fitted.manifold.gate is not None and any("gated" in note for note in fitted.notes)
     probe = torch.linspace(-1.2, math.pi + 1.2, 4001, dtype=torch.float64)
-    inside = fitted.manifold.project(torch.stack([probe.cos(), probe.sin()], -1)).converged
+    found = fitted.manifold.project(torch.stack([probe.cos(), probe.sin()], -1))
+    inside = found.converged & ((found.points - torch.stack([probe.cos(), probe.sin()], -1)).norm(dim=-1) < 0.05)
     assert float(inside.double().mean()) * float(probe[-1] - probe[0]) == pytest.approx(math.pi, rel=0.02)
 
 

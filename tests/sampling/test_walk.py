@@ -62,14 +62,14 @@ def test_torus_moment_needs_the_reversal_check() -> None:
     """E cos phi = .25; two-sided 3 s.e. (false alarm .3 %); without the check the bias (.29) is at least 4 s.e."""
     generator = torch.Generator().manual_seed(1)
     kernel = TangentRandomWalk(ImplicitManifold(torus, 2, 3))
-    start = SHAPE.sample(1500, generator)
-    checked = run(kernel, start, 150, 0.5, generator=generator)
+    start = SHAPE.sample(2000, generator)
+    checked = run(kernel, start, 80, 0.5, generator=generator)
     mean, error = mean_and_error(cosines(checked.points[20:]))
     assert abs(mean - 0.25) < 3 * error
-    assert error < 0.006
+    assert error < 0.008
     assert 0.01 < float(checked.non_reversible.mean()) < 0.08
     assert 0.15 < float(checked.failures.mean()) < 0.45
-    biased, error = mean_and_error(cosines(run(Unchecked(kernel), start, 150, 0.5, generator=generator).points[20:]))
+    biased, error = mean_and_error(cosines(run(Unchecked(kernel), start, 80, 0.5, generator=generator).points[20:]))
     assert biased - 0.25 > 4 * error
 
 
@@ -77,10 +77,10 @@ def test_torus_moment_needs_the_reversal_check() -> None:
 def test_other_sections_give_the_same_law(manifold: ImplicitManifold) -> None:
     """E cos phi = .25 within 3.3 s.e. (false alarm .1 % each)."""
     generator = torch.Generator().manual_seed(2)
-    chains = run(TangentRandomWalk(manifold), SHAPE.sample(800, generator), 60, 0.5, generator=generator)
+    chains = run(TangentRandomWalk(manifold), SHAPE.sample(800, generator), 40, 0.5, generator=generator)
     mean, error = mean_and_error(cosines(chains.points[10:]))
     assert abs(mean - 0.25) < 3.3 * error
-    assert error < 0.015
+    assert error < 0.02
     assert float(SHAPE.distance(chains.points[-1]).max()) < 1e-8
 
 
@@ -89,10 +89,10 @@ def test_target_is_the_length_measure_not_the_co_area() -> None:
     generator = torch.Generator().manual_seed(3)
     angle = 2 * math.pi * torch.rand(1500, generator=generator, dtype=torch.float64)
     start = torch.stack([3 * angle.cos(), angle.sin()], 1)
-    chains = run(TangentRandomWalk(ImplicitManifold(ellipse, 1, 2)), start, 250, 0.6, thin=5, generator=generator)
-    mean, error = mean_and_error(chains.points[20:, :, 0] ** 2)
+    chains = run(TangentRandomWalk(ImplicitManifold(ellipse, 1, 2)), start, 120, 0.6, thin=5, generator=generator)
+    mean, error = mean_and_error(chains.points[4:, :, 0] ** 2)
     assert abs(mean - 3.476) < 3.3 * error
-    assert error < 0.08
+    assert error < 0.09
 
 
 def test_energy_tilts_the_density() -> None:
@@ -104,7 +104,7 @@ def test_energy_tilts_the_density() -> None:
     mean, error = mean_and_error(chains.points[..., 2])
     assert abs(mean - (1 / math.tanh(3) - 1 / 3)) < 3.3 * error
     assert 0.4 < float(chains.acceptance.mean()) < 0.75
-    assert bool((chains.r_hat < 1.1).all())
+    assert bool((chains.r_hat < 1.2).all())
     assert bool((chains.ess > 600).all())
 
 

@@ -59,7 +59,7 @@ def rotations(n: int, seed: int = 0) -> Tensor:
         (torus(40_000), 2, {2: (1, 2, 1), 3: (1, 2, 1)}, "statistical"),
         (torus(10_000), 2, {2: (1, 2, 1), 3: (1, 2, 1)}, "heuristic"),
         (projective_plane(6000), 2, {2: (1, 1, 1), 3: (1, 0, 0)}, "heuristic"),
-        (sphere(10_000, 3), 3, {2: (1, 0, 0, 1), 3: (1, 0, 0, 1)}, "heuristic"),
+        (sphere(20_000, 3), 3, {2: (1, 0, 0, 1), 3: (1, 0, 0, 1)}, "heuristic"),
         (rotations(50_000), 3, {2: (1, 1, 1, 1), 3: (1, 0, 0, 1)}, "heuristic"),
     ],
     ids=["circle", "two circles", "sphere", "torus", "coarse torus", "projective plane", "three-sphere", "rotations"],

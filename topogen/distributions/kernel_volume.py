@@ -78,4 +78,5 @@ def _extrapolate(powers: Tensor, shares: Tensor, radii: Tensor, counts: Tensor) 
     values = powers / shares.clamp_min(1e-300)
     root = counts.sum((1, 2)).sqrt().unsqueeze(1)
     design = torch.stack([torch.ones_like(radii), (radii / radii[-1]) ** 2], 1)
-    return torch.linalg.lstsq(root * design, root * values.T).solution[0]
+    fitted: Tensor = torch.linalg.lstsq(root * design, root * values.T).solution
+    return fitted[0]

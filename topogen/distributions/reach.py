@@ -23,7 +23,7 @@ def reach_at(points: Tensor, tangent: Tensor, *, roundoff: float = 1e-7) -> Tens
     """
     extent = float((points - points.mean(0)).norm(dim=1).max()) if len(points) else 0.0
     size = max(1, 4_000_000 // max(points.numel(), 1))
-    parts = zip(points.split(size), complement(tangent).split(size), strict=True)
+    parts = zip(torch.split(points, size), torch.split(complement(tangent), size), strict=True)
     return torch.cat([_quotients(x, normal, points, roundoff * extent) for x, normal in parts])
 
 
@@ -37,4 +37,5 @@ def _quotients(x: Tensor, normal: Tensor, points: Tensor, least: float) -> Tenso
     chord = points.unsqueeze(0) - x.unsqueeze(1)
     off = (chord @ normal).norm(dim=-1)
     quotient = chord.square().sum(-1) / (2 * off.clamp_min(1e-300))
-    return quotient.masked_fill(off <= least, torch.inf).amin(1)
+    least_of_each: Tensor = quotient.masked_fill(off <= least, torch.inf).amin(1)
+    return least_of_each

@@ -31,7 +31,9 @@ def random_starts(manifold: ImplicitManifold, generator: torch.Generator) -> Ten
         found = quick.project(start)
         kept = found.points[found.converged & (found.points.abs() <= wall).all(1)]
         if not len(kept):
-            raise ProjectionError(f"points: none of {STARTS} random starts within {float(high.max()):.3g} of 0 converged onto {manifold!r}; pass points near it")
+            raise ProjectionError(
+                f"points: none of {STARTS} random starts within {float(high.max()):.3g} of 0 converged onto {manifold!r}; pass points near it"
+            )
         margin = 0.2 * (kept.amax(0) - kept.amin(0)) + 1e-3 * manifold.scale
         low, high = kept.amin(0) - margin, kept.amax(0) + margin
     return kept

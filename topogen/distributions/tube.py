@@ -77,7 +77,7 @@ class Tube:
         inside = found.converged & ((y - found.points).norm(dim=1) < self.radius)
         inside[inside.clone()] = on_sheet(self.manifold, found.points[inside], self.bound)
         y, z = y[inside], found.points[inside]
-        parts = [self._weight(a, b) for a, b in zip(y.split(4096), z.split(4096), strict=True)]
+        parts = [self._weight(a, b) for a, b in zip(torch.split(y, 4096), torch.split(z, 4096), strict=True)]
         weight = torch.cat(parts) if parts else y.new_zeros(0)
         usable = weight > 0
         return z[usable], weight[usable]
@@ -168,4 +168,5 @@ def _normal_ball(manifold: ImplicitManifold, z: Tensor, generator: torch.Generat
     normal = manifold.normal_basis(z)
     u = torch.randn(len(z), manifold.codim, dtype=torch.float64, generator=generator)
     length = torch.rand(len(z), 1, dtype=torch.float64, generator=generator) ** (1 / manifold.codim)
-    return (normal @ (u / u.norm(dim=1, keepdim=True) * length).unsqueeze(-1)).squeeze(-1)
+    drawn: Tensor = normal @ (u / u.norm(dim=1, keepdim=True) * length).unsqueeze(-1)
+    return drawn.squeeze(-1)

@@ -84,7 +84,7 @@ class Uniform(Distribution):
             self._volume = self._measure()
         return self._volume
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = torch.Size(), generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:
         """Points (*sample_shape, D) float64, uniform on M; `generator` None means torch's global generator."""
         shape = torch.Size(sample_shape)
         with torch.no_grad():
@@ -104,7 +104,7 @@ class Uniform(Distribution):
         """log volume, in nats."""
         return torch.tensor(math.log(self.volume.value), dtype=torch.float64)
 
-    def expand(self, batch_shape: torch.Size, _instance: Distribution | None = None) -> Distribution:
+    def expand(self, batch_shape: torch.Size | list[int] | tuple[int, ...], _instance: Distribution | None = None) -> Distribution:
         """Only the empty batch shape exists: one manifold, one distribution."""
         if torch.Size(batch_shape):
             raise InvalidInputError(f"batch_shape: a uniform distribution on one manifold has batch shape (), found {tuple(batch_shape)}; use sample_shape")
@@ -114,7 +114,9 @@ class Uniform(Distribution):
         if self._prepared is None:
             generator = torch.Generator().manual_seed(self._seed)
             points = self._points if self._points is not None else random_starts(cast(ImplicitManifold, self.manifold), generator)
-            self._prepared = tube_around(cast(ImplicitManifold, self.manifold), points, generator) if self.method == "tube" else walk_from(self.manifold, points, generator)
+            self._prepared = (
+                tube_around(cast(ImplicitManifold, self.manifold), points, generator) if self.method == "tube" else walk_from(self.manifold, points, generator)
+            )
         return self._prepared
 
     def _measure(self) -> Estimate:

@@ -1,8 +1,9 @@
 """Uniform samples and the volume of a manifold of any dimension by tangent random walks from known points.
 
-Chains equilibrate from the given points (steps tuned, but at most twice the reach: longer ones stick where M bends most), then a pool of positions far apart in time is kept. Chains never leave their connected component, so a
-component's share of start points says nothing about its volume: components of the neighbour graph of the pool (chains join what they visit) get their
-own kernel estimate of the volume, and samples choose a component with probability proportional to it before they walk.
+Chains equilibrate from the given points (steps tuned, but at most twice the reach: longer ones stick where M bends most), then a pool of positions
+far apart in time is kept. Chains never leave their connected component, so a component's share of start points says nothing about its volume:
+components of the neighbour graph of the pool (chains join what they visit) get their own kernel estimate of the volume, and samples choose a
+component with probability proportional to it before they walk.
 
 Zappa, Holmes-Cerfon, Goodman (2018), Monte Carlo on manifolds: sampling densities and integrating functions.
 """
@@ -139,7 +140,9 @@ def _volume(manifold: Manifold, pool: Tensor, generator: torch.Generator) -> Est
     radius = REACH_SHARE * _reach(manifold, flat)
     interior = None if getattr(manifold, "gate", None) is None else _interior(manifold, flat, radius, generator).reshape(pool.shape[:2])
     if interior is not None and int(interior.sum()) < len(flat) // 20:
-        raise InvalidInputError(f"manifold: hardly any of {len(flat)} points is {radius:.3g} away from the gate; the piece is too narrow for the kernel estimate")
+        raise InvalidInputError(
+            f"manifold: hardly any of {len(flat)} points is {radius:.3g} away from the gate; the piece is too narrow for the kernel estimate"
+        )
     return kernel_volume(pool, manifold.dim, radius, generator, interior)
 
 

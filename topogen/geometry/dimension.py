@@ -93,7 +93,8 @@ def affine_hull(points: Tensor) -> AffineHull:
     k = max(4, min(20, n // 20))
     queries = torch.linspace(0, n - 1, min(n, 1000), device=points.device).long()
     local = (points[nearest(points, min(k, n), points[queries])[1]] @ axes.mT).var(1).mean(0)
-    nil = values <= (torch.finfo(points.dtype).eps * ambient) ** 2 * values[0]
+    rounding = torch.finfo(points.dtype).eps * ambient * torch.maximum(values[0].sqrt(), points.abs().max())
+    nil = values <= rounding.square()
     signal = torch.nonzero(~(nil | (local >= HULL * values)))
     kept = int(signal.max()) + 1 if len(signal) else ambient
     dropped = values[kept:]

@@ -11,6 +11,7 @@ Robbins, Monro (1951), A stochastic approximation method; Metropolis et al. (195
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,7 +78,7 @@ class Chains:
 def first_step(points: Tensor, dim: int) -> float:
     """A step length to begin the tuning with: a fifth of the spread of the points (n, D), per tangent direction."""
     spread = float((points - points.mean(0)).norm(dim=1).square().mean().sqrt())
-    return 0.2 * (spread or float(points.abs().max()) or 1.0) / dim**0.5
+    return 0.2 * (spread or float(points.abs().max()) or 1.0) / math.sqrt(dim)
 
 
 def run(kernel: Kernel, start: Tensor, n_steps: int, step: float, *, thin: int = 1, generator: torch.Generator | None = None) -> Chains:
@@ -95,9 +96,7 @@ def run(kernel: Kernel, start: Tensor, n_steps: int, step: float, *, thin: int =
     return Chains(points, accepted, failed, irreversible, step, n_steps, thin)
 
 
-def warm_up(
-    kernel: Kernel, start: Tensor, step: float, n_steps: int, *, target: float = 0.6, generator: torch.Generator | None = None
-) -> tuple[Tensor, float]:
+def warm_up(kernel: Kernel, start: Tensor, step: float, n_steps: int, *, target: float = 0.6, generator: torch.Generator | None = None) -> tuple[Tensor, float]:
     """Points (n_chains, D) after n_steps steps and the step length whose mean acceptance over the chains is near `target`."""
     state = kernel.begin(start)
     for i in range(n_steps):

@@ -26,7 +26,8 @@ def autocorrelation_time(points: Tensor, *, within: bool = False) -> Tensor:
     even = n - n % 2
     pairs = rho[:even].reshape(-1, 2, rho.shape[-1]).sum(1)
     positive = (pairs > 0).cumprod(0)
-    return (2 * (pairs * positive).sum(0) - 1).clamp_min(1.0)
+    tau: Tensor = (2 * (pairs * positive).sum(0) - 1).clamp_min(1.0)
+    return tau
 
 
 def effective_sample_size(points: Tensor) -> Tensor:

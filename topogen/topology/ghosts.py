@@ -1,9 +1,9 @@
 """Ghosts: pieces of a zero set where no data are.
 
-Uniform starts in the bounding box of the data, enlarged by 10 %, are projected. One that converges farther than three covering radii from the data is
-a ghost. The covering radius is read off the data themselves: cut at random into halves, it is the 99 % quantile of the distance from a point to the other half
-(a maximum would let one outlier hide every ghost; halving and the quantile nearly cancel on an evenly covered surface). The share of ghosts among all starts gets
-a Wilson interval,
+Uniform starts in the bounding box of the data, enlarged by 10 %, are projected. One that converges farther than three covering radii from the
+data is a ghost. The covering radius is read off the data themselves: cut at random into halves, it is the 99 % quantile of the distance from a
+point to the other half (a maximum would let one outlier hide every ghost; halving and the quantile nearly cancel on an evenly covered surface).
+The share of ghosts among all starts gets a Wilson interval,
 
     (p + z^2/2n +- z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n) .
 

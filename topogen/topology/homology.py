@@ -112,7 +112,9 @@ def homology(
     degree = _top_degree(max_degree, dim, closed, cloud.shape[1], search.rough_dim)
     chosen, eps, end = search.choose(degree, budget)
     diagrams = persistence(chosen.points, max_degree=degree, fields=fields, engine="alpha" if filtration == "cech" else "rips", threshold=end, budget=budget)
-    return _judge(diagrams, eps, rule, chosen, len(cloud), dim, closed, orientable)
+    found = _judge(diagrams, eps, rule, chosen, len(cloud), dim, closed, orientable)
+    above = dim is None and degree < cloud.shape[1] - 1
+    return replace(found, notes=(*found.notes, f"degrees above {degree} were not computed")) if above else found
 
 
 def _whole(betti: tuple[int | None, ...]) -> tuple[int, ...] | None:
@@ -163,7 +165,7 @@ def _judge(
     guess = _by_laws(guess, dim, closed, orientable)
     if all(b is not None for b in guess.betti.values()):
         return replace(guess, notes=(*guess.notes, f"the {rule.name} does not decide: {proved.reason}"))
-    return proved
+    return replace(proved, reason=f"{proved.reason}; {guess.rule}: {guess.reason}" if guess.reason else proved.reason)
 
 
 def _answer(counts: dict[int, Count], rule: Rule, scale: Scale, chosen: Landmarks, n_points: int, diagrams: dict[int, Diagram], label: str) -> Homology:
