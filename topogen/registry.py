@@ -61,7 +61,9 @@ def _build_uniform(config: Mapping[str, Any], tensors: Mapping[str, Tensor], man
 
 MANIFOLDS: dict[str, Kind] = {
     "implicit": Kind("implicit", lambda thing: isinstance(thing, ImplicitManifold), _describe_implicit, _build_implicit),
-    "shape": Kind("shape", lambda thing: isinstance(thing, Shape) and _shape_name(thing) is not None, _describe_shape, lambda config, tensors: get(config["name"])),
+    "shape": Kind(
+        "shape", lambda thing: isinstance(thing, Shape) and _shape_name(thing) is not None, _describe_shape, lambda config, tensors: get(config["name"])
+    ),
 }
 
 DISTRIBUTIONS: dict[str, Kind] = {

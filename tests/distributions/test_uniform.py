@@ -19,7 +19,7 @@ def seed(number: int) -> torch.Generator:
     return torch.Generator().manual_seed(number)
 
 
-@pytest.mark.parametrize("manifold", [Torus(1.0, 0.5), CIRCLE], ids=["closed form", "tube"])
+@pytest.mark.parametrize("manifold", [Torus(1.0, 0.5), CIRCLE], ids=["closed form", "patches"])
 def test_contract_of_a_torch_distribution(manifold: Torus) -> None:
     uniform = Uniform(manifold, generator=seed(0))
     dim = manifold.ambient_dim
@@ -77,7 +77,7 @@ def test_bad_arguments_are_named() -> None:
     with pytest.raises(InvalidInputError, match="closed form"):
         Uniform(CIRCLE, method="closed form")
     with pytest.raises(InvalidInputError, match="ImplicitManifold"):
-        Uniform(Torus(), method="tube")
+        Uniform(Torus(), method="patches")
     with pytest.raises(InvalidInputError, match="points"):
         Uniform(CIRCLE, points=torch.zeros(3))
     with pytest.raises(InvalidInputError, match="batch_shape"):

@@ -7,7 +7,7 @@ from topogen.learning.network import ConstraintNetwork
 
 def make(seed: int = 0) -> ConstraintNetwork:
     hull = torch.linalg.qr(torch.randn(5, 3, generator=torch.Generator().manual_seed(9), dtype=torch.float64)).Q
-    return ConstraintNetwork(torch.arange(5.0), 10.0, hull, 4, 16, 2, torch.Generator().manual_seed(seed))
+    return ConstraintNetwork(torch.arange(5.0), 10.0, hull, 4, 16, 2, skip=0.3, generator=torch.Generator().manual_seed(seed))
 
 
 def test_outputs_are_those_of_the_network_and_the_linear_constraints():

@@ -62,14 +62,14 @@ def test_torus_moment_needs_the_reversal_check() -> None:
     """E cos phi = .25; two-sided 3 s.e. (false alarm .3 %); without the check the bias (.29) is at least 4 s.e."""
     generator = torch.Generator().manual_seed(1)
     kernel = TangentRandomWalk(ImplicitManifold(torus, 2, 3))
-    start = SHAPE.sample(2000, generator)
-    checked = run(kernel, start, 80, 0.5, generator=generator)
-    mean, error = mean_and_error(cosines(checked.points[20:]))
+    start = SHAPE.sample(1500, generator)
+    checked = run(kernel, start, 200, 0.5, generator=generator)
+    mean, error = mean_and_error(cosines(checked.points[60:]))
     assert abs(mean - 0.25) < 3 * error
     assert error < 0.008
     assert 0.01 < float(checked.non_reversible.mean()) < 0.08
     assert 0.15 < float(checked.failures.mean()) < 0.45
-    biased, error = mean_and_error(cosines(run(Unchecked(kernel), start, 80, 0.5, generator=generator).points[20:]))
+    biased, error = mean_and_error(cosines(run(Unchecked(kernel), start, 200, 0.5, generator=generator).points[60:]))
     assert biased - 0.25 > 4 * error
 
 

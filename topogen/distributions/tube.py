@@ -22,9 +22,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from topogen.distributions.cover import Balls, fast_copy, grow_net
+from topogen.distributions.cover import Balls, grow_net
 from topogen.distributions.estimate import Estimate
-from topogen.distributions.reach import ball_volume, reach_at
+from topogen.distributions.known import known_points, reach_around
+from topogen.distributions.reach import ball_volume
 from topogen.errors import ProjectionError
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.sampling.sheet import full_residual_bound, on_sheet
@@ -33,9 +34,9 @@ __all__ = ["Tube", "tube_around"]
 
 REACH_SHARE = 0.4
 IRREVERSIBLE = 2e-3
+SAME_BRANCH = 0.03
 HALVINGS = 6
 PROBES = 2000
-KNOWN = 1500
 BATCH = 20_000
 BALL_PROPOSALS = 400_000
 
@@ -112,9 +113,9 @@ def tube_around(manifold: ImplicitManifold, points: Tensor, generator: torch.Gen
     """
     exact = copy.copy(manifold)
     exact.closest = True
-    known = _known(manifold, points, generator)
+    known = known_points(manifold, points, generator)
     bound = full_residual_bound(manifold, known)
-    radius = REACH_SHARE * _reach(manifold, known)
+    radius = REACH_SHARE * reach_around(manifold, known)
     for halving in range(HALVINGS + 1):
         net, spacing = grow_net(manifold, known, 0.7 * radius, bound, generator)
         tube = Tube(exact, radius, Balls(net, 1.05 * (radius**2 + spacing**2) ** 0.5), bound, 0.0, 1.0)
@@ -125,32 +126,11 @@ def tube_around(manifold: ImplicitManifold, points: Tensor, generator: torch.Gen
     return tube
 
 
-def _known(manifold: ImplicitManifold, points: Tensor, generator: torch.Generator) -> Tensor:
-    found = fast_copy(manifold).project(points)
-    known = found.points[found.converged]
-    if not len(known):
-        raise ProjectionError(f"points: none of {len(points)} could be projected onto {manifold!r}; pass points near it")
-    return known[torch.randperm(len(known), generator=generator)]
-
-
-def _reach(manifold: ImplicitManifold, known: Tensor) -> float:
-    """Reach of M at known points and around each (three short tangent steps), so that even one known point shows its curvature."""
-    some = known[:KNOWN]
-    extent = float((known - known.mean(0)).norm(dim=1).max()) or manifold.scale
-    near = [some]
-    for share in (0.02, 0.1):
-        tangent = manifold.tangent_basis(some[:500])
-        found = fast_copy(manifold).project((some[:500].unsqueeze(1) + share * extent * tangent.mT).reshape(-1, some.shape[1]))
-        near.append(found.points[found.converged])
-    cloud = torch.cat(near)
-    cloud = cloud[torch.linspace(0, len(cloud) - 1, min(len(cloud), 2 * KNOWN)).long()]
-    reach = reach_at(cloud, manifold.tangent_basis(cloud))
-    value = float(reach.quantile(0.02))
-    return min(value, extent)
-
-
 def _checked(tube: Tube, generator: torch.Generator) -> Tube:
-    """The tube with its reversal failures measured, its heaviest weight, and its balls enlarged until they hold every z + nu drawn."""
+    """The tube with its reversal failures measured, its heaviest weight, and its balls enlarged until they hold every z + nu drawn.
+
+    A point on another branch is about a radius away from z; foot points of overcomplete constraints may stop 1 % of it short, which is harmless.
+    """
     z, weight = tube.hits(tube.balls.uniform(4 * PROBES, generator))
     if not len(z):
         return replace(tube, irreversible=1.0)
@@ -159,7 +139,7 @@ def _checked(tube: Tube, generator: torch.Generator) -> Tube:
     while not bool((balls.count(y) > 0).all()):
         balls = replace(balls, radius=1.1 * balls.radius)
     found = tube.manifold.project(y)
-    back = found.converged & ((found.points - z).norm(dim=1) <= 1e-4 * tube.radius)
+    back = found.converged & ((found.points - z).norm(dim=1) <= SAME_BRANCH * tube.radius)
     return replace(tube, balls=balls, irreversible=float((~back).double().mean()), heaviest=1.1 * float(weight.max()))
 
 

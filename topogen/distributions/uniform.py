@@ -2,22 +2,22 @@
 
     log p(x) = -log vol(M)      at the projection of x
 
-How it is sampled and how the volume is found depends on what M is: shapes know both in closed form; an implicit manifold in R^D with D <= 4 is reached through
-a tube of known Jacobian (`tube`, independent and exact samples); everything else by tangent random walks from known points and the intrinsic kernel
-estimate of the volume (`walked`, `kernel_volume`).
+How it is sampled and how the volume is found depends on what M is: shapes know both in closed form; an implicit manifold in R^D with D <= 4 is drawn
+patch by patch over its tangent planes (`patches`) or through a tube of known Jacobian (`tube`), both exact and independent of each other; everything
+else by tangent random walks from known points and the intrinsic kernel estimate of the volume (`walked`, `kernel_volume`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import ClassVar, Protocol, cast, final
+from typing import ClassVar, cast, final
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from topogen.distributions.estimate import Estimate
+from topogen.distributions.patches import Patches, patches_on
 from topogen.distributions.starts import random_starts
 from topogen.distributions.tube import Tube, tube_around
 from topogen.distributions.walked import Walked, walk_from
@@ -27,13 +27,10 @@ from topogen.manifolds.implicit import ImplicitManifold
 
 __all__ = ["Uniform"]
 
-TUBE_DIMENSION = 4
-METHODS = ("auto", "closed form", "tube", "walk")
+LARGEST_AMBIENT = 4
+METHODS = ("auto", "closed form", "patches", "tube", "walk")
 
-
-class _Sampler(Protocol):
-    volume: Callable[[], Estimate]
-    sample: Callable[[int, torch.Generator | None], Tensor]
+Sampler = Patches | Tube | Walked
 
 
 @final
@@ -44,8 +41,8 @@ class Uniform(Distribution):
         manifold: M; one with a closed form (`sample(n, generator=)` and `volume`) needs nothing else.
         points: known points (n, D) on or near M. The distribution covers the connected components that hold some of them.
             Required in R^D with D > 4; otherwise found from random starts within three units of `manifold.scale` when None.
-        method: "closed form", "tube" (implicit manifolds, best for D <= 4), "walk", or "auto", the first of these that applies.
-        generator: seeds the preparation (tube, chains, volume), which runs at the first use; None: torch's global generator.
+        method: "closed form"; "patches" and "tube" (implicit manifolds; independent of each other, patches are cheaper); "walk"; or "auto": closed form, then patches for D <= 4, then walk.
+        generator: seeds the preparation (patches, chains, volume), which runs at the first use; None: torch's global generator.
 
     Walk: samples come from tangent walks thinned to twice their autocorrelation time; components are weighted by their estimated volumes, whatever
     the shares of `points` on them. A gate bounds M for all methods. Sampling and log_prob are float64.
@@ -68,7 +65,7 @@ class Uniform(Distribution):
         self.method = _choose(manifold, method)
         self._points = _checked(manifold, points, self.method)
         self._seed = int(torch.randint(2**62, (), generator=generator))
-        self._prepared: Tube | Walked | None = None
+        self._prepared: Sampler | None = None
         self._volume: Estimate | None = None
         super().__init__(torch.Size(), torch.Size((manifold.ambient_dim,)), validate_args=validate_args)
 
@@ -110,13 +107,13 @@ class Uniform(Distribution):
             raise InvalidInputError(f"batch_shape: a uniform distribution on one manifold has batch shape (), found {tuple(batch_shape)}; use sample_shape")
         return self
 
-    def _sampler(self) -> Tube | Walked:
+    def _sampler(self) -> Sampler:
         if self._prepared is None:
             generator = torch.Generator().manual_seed(self._seed)
-            points = self._points if self._points is not None else random_starts(cast(ImplicitManifold, self.manifold), generator)
-            self._prepared = (
-                tube_around(cast(ImplicitManifold, self.manifold), points, generator) if self.method == "tube" else walk_from(self.manifold, points, generator)
-            )
+            if self.method == "walk" and self._points is not None:
+                self._prepared = walk_from(self.manifold, self._points, generator)
+            else:
+                self._prepared = _implicit_sampler(cast(ImplicitManifold, self.manifold), self._points, self.method, generator)
         return self._prepared
 
     def _measure(self) -> Estimate:
@@ -125,6 +122,12 @@ class Uniform(Distribution):
         with torch.no_grad():
             sampler = self._sampler()
             return sampler.volume() if isinstance(sampler, Walked) else sampler.volume(torch.Generator().manual_seed(self._seed + 1))
+
+
+def _implicit_sampler(manifold: ImplicitManifold, points: Tensor | None, method: str, generator: torch.Generator) -> Sampler:
+    points = points if points is not None else random_starts(manifold, generator)
+    make = {"patches": patches_on, "tube": tube_around, "walk": walk_from}[method]
+    return cast(Sampler, make(manifold, points, generator))
 
 
 def _closed_form(manifold: Manifold) -> bool:
@@ -141,19 +144,19 @@ def _choose(manifold: Manifold, method: str) -> str:
     implicit = isinstance(manifold, ImplicitManifold)
     if method == "closed form" and not _closed_form(manifold):
         raise InvalidInputError(f"method: {manifold!r} has no closed form (sample and volume); use method='auto'")
-    if method == "tube" and not implicit:
-        raise InvalidInputError(f"method: the tube needs an ImplicitManifold, found {manifold!r}; use method='walk'")
+    if method in ("patches", "tube") and not implicit:
+        raise InvalidInputError(f"method: {method!r} needs an ImplicitManifold, found {manifold!r}; use method='walk'")
     if method != "auto":
         return method
     if _closed_form(manifold):
         return "closed form"
-    return "tube" if implicit and manifold.ambient_dim <= TUBE_DIMENSION else "walk"
+    return "patches" if implicit and manifold.ambient_dim <= LARGEST_AMBIENT else "walk"
 
 
 def _checked(manifold: Manifold, points: Tensor | None, method: str) -> Tensor | None:
     if points is None:
         anchored = getattr(manifold, "gate", None) is not None
-        small = isinstance(manifold, ImplicitManifold) and manifold.ambient_dim <= TUBE_DIMENSION
+        small = isinstance(manifold, ImplicitManifold) and manifold.ambient_dim <= LARGEST_AMBIENT
         if method == "closed form" or anchored or small:
             return None
         raise InvalidInputError(f"points: needed to sample {manifold!r} in R^{manifold.ambient_dim}; pass known points (n, {manifold.ambient_dim}) near it")

@@ -9,10 +9,10 @@ J J^t is the identity on the normal space and x - J^t F a step onto M. The secon
 60 % of the steps, because pinned from the start the rank collapses and unpinned an overcomplete F need not vanish on M.
 
 m = 1 for closed hypersurfaces (two-sided, so a regular F exists). Otherwise m = h + 2 with h the dimension of the affine hull, read with constant rank
-r = h - d. A regular F with m = r exists only where the normal bundle is trivial, never for a non-orientable M. With m = h one exists always,
-F = x - pi(x), but training gets caught in defects where a kept singular value vanishes: a partial isometry of the normal bundle into R^m is a section with
-values in the Stiefel manifold V_r(R^m), which is (m - r - 1)-connected, so only from m = h + 1 on no defect on a d-dimensional M is held by topology
-(measured on the projective plane: smallest kept value .10 with m = h, .65-.9 with m = h + 2).
+r = h - d. A regular F with m = r exists only where the normal bundle is trivial, never for a non-orientable M. With m = h one exists always, F = x - pi(x),
+but training gets caught in defects where kept singular values vanish: F is a section with values in the Stiefel manifold V_r(R^m), which is
+(m - r - 1)-connected, so only from m = h + 1 on no defect on a d-dimensional M is held by topology. Defects can still survive as saddles (J = 0 is
+one): started at F(x) = (x - c) / 2 the way to x - pi(x) has none (smallest kept value on a noisy projective plane .65, .10 when started at 0).
 
 Scales: with probability .85 s is log-uniform in [s_min, s_max] per point, s_min = max(noise, .007 diameter), s_max = .7 reach / sqrt(h - d), not below 3 s_min;
 otherwise log-uniform from s_max to .35 diameter, which decides nothing near M (its weight there falls like s^-(h-d+2)) and keeps zeros from appearing far away.
@@ -36,7 +36,7 @@ from topogen.learning.trainer import Callback, EarlyStopping, Settings, Training
 __all__ = ["ConstraintLearner", "LearnedConstraint", "NoiseLevels", "Ramp", "learn_constraint", "noise_levels"]
 
 PIN = 300.0
-EXTRA_OUTPUTS = 4
+EXTRA_OUTPUTS = 2
 FAR_SHARE, FAR_SCALE = 0.15, 0.35
 FINEST = 0.007
 
@@ -88,24 +88,10 @@ class ConstraintLearner(nn.Module):
         low, high = torch.where(distant, high, low), torch.where(distant, high.clamp(min=self.log_far), high)
         scale = torch.exp(low + (high - low) * torch.rand(low.shape, generator=generator, device=x.device))
         noise = scale * torch.randn(x.shape, generator=generator, device=x.device)
-        loss = (((self._gradient(x + noise) - noise) / scale) ** 2).sum(-1).mean()
+        loss = (((self.network.pull(x + noise) - noise) / scale) ** 2).sum(-1).mean()
         if self.share > 0:
             loss = loss + self.share * self.pin * (self.network.inner(x) ** 2).sum(-1).mean()
         return loss
-
-    def _gradient(self, y: Tensor) -> Tensor:
-        """J^t F (n, h), by a backward pass written out: half the cost of differentiating through autograd's."""
-        slopes = []
-        layers = list(self.network.layers)
-        for layer in layers[:-1]:
-            before = layer(y)
-            gate = torch.sigmoid(before)
-            y = before * gate
-            slopes.append(gate + y * (1 - gate))
-        back = layers[-1](y) @ layers[-1].weight
-        for layer, slope in zip(reversed(layers[:-1]), reversed(slopes), strict=True):
-            back = (back * slope) @ layer.weight
-        return back
 
 
 class Ramp:
@@ -132,6 +118,7 @@ def learn_constraint(
     closed: bool,
     settings: Settings | None = None,
     width: int = 128,
+    skip: float = 0.5,
     generator: torch.Generator | None = None,
     checkpoint: Path | None = None,
     quiet: bool = False,
@@ -139,12 +126,13 @@ def learn_constraint(
     """Learn the constraint of points (n, D) near a manifold of dimension `dim`, in the affine `hull` of the cloud, with the `scales` measured in it.
 
     `closed`: no boundary was found; closed hypersurfaces of their affine hull get one output, everything else hull.dim + 2.
+    `skip`: the linear part of an overcomplete F starts at `skip` times the identity.
     Raises DivergenceError, InvalidInputError.
     """
     spread = float((points - hull.mean).norm(dim=1).square().mean().sqrt())
     codim = hull.dim - dim
     outputs = 1 if codim == 1 and closed else hull.dim + EXTRA_OUTPUTS
-    network = ConstraintNetwork(hull.mean, spread, hull.basis, outputs, width, generator=generator)
+    network = ConstraintNetwork(hull.mean, spread, hull.basis, outputs, width, skip=skip if outputs > 1 else 0.0, generator=generator)
     levels = noise_levels(scales, codim)
     rows = torch.cat([network.coordinates(points), _logs(levels.low / spread), _logs(levels.high / spread)], 1)
     learner = ConstraintLearner(network, levels.far / spread)

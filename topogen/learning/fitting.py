@@ -1,11 +1,13 @@
 """From a cleaned cloud to an `ImplicitManifold`: hull, scales, constraint, gate, and the data brought onto it.
 
-A closed hypersurface of its hull is first tried with one output. Where the result keeps a small singular value at more than 1 % of the data (a seam
-where the sign of F could not be chosen), or where the data have a boundary or pieces of several dimensions, the overcomplete form is learned.
+A constraint is judged by its *defects*: data points where the smallest kept singular value is below half its median (a seam where the sign of a
+single output could not be chosen, a place where F vanishes to second order). Attempts are made in this order until one has at most 2 in a thousand, and the
+best is taken: one output (closed hypersurfaces of their hull only), the overcomplete form with half the identity in it at first, and without.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +26,9 @@ from topogen.manifolds.implicit import ImplicitManifold
 __all__ = ["Fitted", "fit_implicit", "gate_of"]
 
 GATE_NEIGHBOURS = 40
-SEAM = 0.3
+FEW_DEFECTS = 2e-3
+Attempt = tuple[bool, float]
+_ATTEMPTS: tuple[Attempt, ...] = ((True, 0.0), (False, 0.5), (False, 0.0))
 
 
 @dataclass(frozen=True)
@@ -56,19 +60,16 @@ def fit_implicit(
     hull = _hull(points, dim)
     scales = estimate_scales(hull.coordinates(points), dim, generator=generator)
     notes = [f"hull: {hull.dim} of {points.shape[1]} linear directions carry more than noise"] if hull.dim < points.shape[1] else []
-    closed = hull.dim - dim == 1 and not boundary and not pieces
+    attempts = _ATTEMPTS if hull.dim - dim == 1 and not boundary and not pieces else _ATTEMPTS[1:]
 
-    def learn(one_output: bool) -> LearnedConstraint:
-        return learn_constraint(points, dim, hull, scales, closed=one_output, settings=settings, generator=generator, checkpoint=checkpoint, quiet=quiet)
+    def learn(attempt: Attempt, file: Path | None) -> LearnedConstraint:
+        closed, skip = attempt
+        return learn_constraint(points, dim, hull, scales, closed=closed, skip=skip, settings=settings, generator=generator, checkpoint=file, quiet=quiet)
 
-    learned = learn(closed)
-    if closed and _seam(learned, points, dim):
-        notes.append("constraint: one output left a seam, learned again with an overcomplete constraint")
-        learned = learn(False)
-    manifold = manifold_of(learned, dim)
+    learned = _best(attempts, learn, points, dim, checkpoint, notes)
     if learned.levels.empty:
         notes.append(f"scales: at {learned.levels.empty:.0%} of the points spacing or noise leave no room below the reach; do not trust the manifold there")
-    return _gated(manifold, points, learned, scales, boundary, notes)
+    return _gated(manifold_of(learned, dim), points, learned, scales, boundary, notes)
 
 
 def manifold_of(learned: LearnedConstraint, dim: int, gate: Gate | None = None) -> ImplicitManifold:
@@ -95,16 +96,36 @@ def _hull(points: Tensor, dim: int) -> AffineHull:
     raise InvalidInputError(f"dim: the points fill R^{points.shape[1]} with dim={dim}; there is no lower-dimensional manifold to learn, pass a smaller dim")
 
 
-def _seam(learned: LearnedConstraint, points: Tensor, dim: int) -> bool:
-    kept = manifold_of(learned, dim).frame(points).values[:, : points.shape[1] - dim].min(1).values
-    return float((kept < SEAM * kept.median()).double().mean()) > 0.01
+def _best(
+    attempts: Sequence[Attempt], learn: Callable[[Attempt, Path | None], LearnedConstraint], points: Tensor, dim: int, checkpoint: Path | None, notes: list[str]
+) -> LearnedConstraint:
+    """The first attempt with few defects, else the one with the fewest."""
+    tried: list[tuple[float, LearnedConstraint]] = []
+    for number, attempt in enumerate(attempts):
+        file = checkpoint if checkpoint is None or number == 0 else checkpoint.with_name(f"{checkpoint.name}.{number}")
+        learned = learn(attempt, file)
+        tried.append((_defects(learned, points, dim), learned))
+        if tried[-1][0] <= FEW_DEFECTS:
+            break
+    share, learned = min(tried, key=lambda entry: entry[0])
+    if len(tried) > 1 or share > FEW_DEFECTS:
+        notes.append(f"constraint: attempts had defects at {', '.join(f'{s:.1%}' for s, _ in tried)} of the data, the one with {share:.1%} was taken")
+    return learned
+
+
+def _defects(learned: LearnedConstraint, points: Tensor, dim: int) -> float:
+    """Share of the data where the smallest kept singular value is below half its median."""
+    kept = manifold_of(learned, dim).spectrum(points)[:, points.shape[1] - dim - 1]
+    return float((kept < kept.median() / 2).double().mean())
 
 
 def _gated(manifold: ImplicitManifold, points: Tensor, learned: LearnedConstraint, scales: Scales, boundary: bool, notes: list[str]) -> Fitted:
     projection = manifold.project(points)
     anchors = projection.points[projection.converged].detach()
     if len(anchors) < 0.5 * len(points):
-        raise DivergenceError(f"only {len(anchors)} of {len(points)} points project onto the learned constraint; train longer or look at the advice of the inspection")
+        raise DivergenceError(
+            f"only {len(anchors)} of {len(points)} points project onto the learned constraint; train longer or look at the advice of the inspection"
+        )
     if len(anchors) < len(points):
         notes.append(f"projection: {len(points) - len(anchors)} of {len(points)} data points do not converge onto the manifold")
     if boundary:

@@ -2,10 +2,10 @@
 
 With centre c, isotropic scale a, an orthonormal basis B of the affine hull at the noise level and B' of its complement,
 
-    y = (x - c) / a,      F(x) = a ( f(B^t y), B'^t y ),
+    y = (x - c) / a,      F(x) = a ( f(B^t y), B'^t y ),      f(z) = A z + net(z),
 
-f a multilayer perceptron with SiLU units (smooth, because curvature is read off its second derivatives; no batch norm, no dropout: F must be one
-function). F carries the unit of the data, and J J^t is the identity on the directions outside of the hull.
+net a multilayer perceptron with SiLU units (smooth, because curvature is read off its second derivatives; no batch norm, no dropout: F must be one
+function) and A a linear map that starts at 0 or at the identity. F carries the unit of the data, and J J^t is the identity on the directions outside of the hull.
 """
 
 from __future__ import annotations
@@ -26,10 +26,22 @@ class ConstraintNetwork(nn.Module):
     Args:
         centre: c (D,); scale: a > 0 (data units); hull: B (D, h), orthonormal.
         outputs: number of outputs of f; width, depth: size of its hidden layers.
+        skip: A starts at `skip` times the identity, padded with zeros.
         generator: draws the initial weights (None: torch's global generator).
     """
 
-    def __init__(self, centre: Tensor, scale: float, hull: Tensor, outputs: int, width: int = 128, depth: int = 3, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        centre: Tensor,
+        scale: float,
+        hull: Tensor,
+        outputs: int,
+        width: int = 128,
+        depth: int = 3,
+        *,
+        skip: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         self.ambient_dim = len(centre)
         self.outputs, self.width, self.depth = outputs, width, depth
@@ -38,6 +50,7 @@ class ConstraintNetwork(nn.Module):
         self.register_buffer("hull", hull.detach().double())
         self.register_buffer("outside", complement(hull.detach().double()))
         sizes = [hull.shape[1], *[width] * depth, outputs]
+        self.linear = nn.Parameter(skip * torch.eye(outputs, hull.shape[1]))
         self.layers = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,9 +63,28 @@ class ConstraintNetwork(nn.Module):
 
     def inner(self, y: Tensor) -> Tensor:
         """f(y) (..., outputs) at standardised hull coordinates (..., h)."""
+        hidden = y
         for layer in self.layers[:-1]:
-            y = nn.functional.silu(layer(y))
-        return self.layers[-1](y)
+            hidden = nn.functional.silu(layer(hidden))
+        return self.layers[-1](hidden) + y @ self.linear.T
+
+    def pull(self, y: Tensor) -> Tensor:
+        """J^t f (n, h) of the inner network at coordinates (n, h), differentiable in the weights.
+
+        The backward pass is written out, at half the cost of differentiating through autograd's.
+        """
+        slopes, hidden = [], y
+        layers = list(self.layers)
+        for layer in layers[:-1]:
+            before = layer(hidden)
+            gate = torch.sigmoid(before)
+            hidden = before * gate
+            slopes.append(gate + hidden * (1 - gate))
+        value = layers[-1](hidden) + y @ self.linear.T
+        back = value @ layers[-1].weight
+        for layer, slope in zip(reversed(layers[:-1]), reversed(slopes), strict=True):
+            back = (back * slope) @ layer.weight
+        return back + value @ self.linear
 
     def coordinates(self, x: Tensor) -> Tensor:
         """Standardised hull coordinates B^t (x - c) / a (n, h) in float32, what f is trained on."""

@@ -1,8 +1,9 @@
-"""Tube sampling: exact volumes and laws for constraints of every kind, and the defects it must not have."""
+"""Patches and tube: exact volumes and laws for constraints of every kind by two independent roads, and the defects they must not have."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,12 +11,15 @@ import torch
 from torch import Tensor
 
 from topogen.distributions import Uniform
+from topogen.distributions.patches import Patches, patches_on
 from topogen.distributions.reach import ball_volume, reach_at
 from topogen.distributions.tube import Tube, _checked, tube_around
 from topogen.errors import InvalidInputError, ProjectionError
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.gate import Gate
 from topogen.manifolds.shapes import Torus
+
+Maker = Callable[[ImplicitManifold, Tensor, torch.Generator], Tube | Patches]
 
 ELLIPSE_LENGTH = 13.3648932205553
 ELLIPSE_SQUARE = 3.4758
@@ -71,27 +75,31 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("method", ["patches", "tube"])
 @pytest.mark.parametrize("name", CASES)
-def test_volume(name: str) -> None:
+def test_volume(name: str, method: str) -> None:
     """Within 3.5 s.e. (false alarm .05 % each), and the standard error is below 1 %."""
     manifold, points, truth = CASES[name]
-    volume = Uniform(manifold, points=points, method="tube", generator=seed(1)).volume
+    volume = Uniform(manifold, points=points, method=method, generator=seed(1)).volume
+    assert method in volume.method
     assert abs(volume.value - truth) < 3.5 * volume.standard_error
     assert volume.standard_error < 0.01 * truth
 
 
-def test_law_of_the_samples() -> None:
+@pytest.mark.parametrize("method", ["patches", "tube"])
+def test_law_of_the_samples(method: str) -> None:
     """Ellipse E x^2 and torus E cos phi within 3.3 s.e. (false alarm .1 % each)."""
-    x = Uniform(CASES["ellipse"][0], points=CASES["ellipse"][1], generator=seed(2)).sample((8000,), generator=seed(3))[:, 0] ** 2
+    x = Uniform(CASES["ellipse"][0], points=CASES["ellipse"][1], method=method, generator=seed(2)).sample((8000,), generator=seed(3))[:, 0] ** 2
     assert abs(float(x.mean()) - ELLIPSE_SQUARE) < 3.3 * float(x.std()) / 8000**0.5
-    y = Uniform(CASES["torus"][0], points=CASES["torus"][1], generator=seed(2)).sample((8000,), generator=seed(3))
+    y = Uniform(CASES["torus"][0], points=CASES["torus"][1], method=method, generator=seed(2)).sample((8000,), generator=seed(3))
     cosine = (y[:, :2].norm(dim=1) - 1) / 0.5
     assert abs(float(cosine.mean()) - 0.25) < 3.3 * float(cosine.std()) / 8000**0.5
 
 
-def test_components_are_weighted_by_their_volume() -> None:
+@pytest.mark.parametrize("method", ["patches", "tube"])
+def test_components_are_weighted_by_their_volume(method: str) -> None:
     """Two circles from one known point on each: two thirds on the larger, 3.3 s.e. (false alarm .1 %)."""
-    x = Uniform(CASES["two circles"][0], points=two_starts(), generator=seed(4)).sample((4000,), generator=seed(5))
+    x = Uniform(CASES["two circles"][0], points=two_starts(), method=method, generator=seed(4)).sample((4000,), generator=seed(5))
     share = float((x[:, 0] < 2).double().mean())
     assert abs(share - 2 / 3) < 3.3 * (2 / 9 / 4000) ** 0.5
 
@@ -106,8 +114,21 @@ class _WithoutDeterminant(ImplicitManifold):
 
 def test_a_missing_determinant_is_caught() -> None:
     """S^3 at delta = .4: the tube's volume is off by the factor (1.4^4 - .6^4) / (8 * .4) = 1.16, far beyond 3.5 s.e."""
-    volume = Uniform(_WithoutDeterminant(sphere, 3, 4), points=CASES["S^3"][1], generator=seed(1)).volume
+    volume = Uniform(_WithoutDeterminant(sphere, 3, 4), points=CASES["S^3"][1], method="tube", generator=seed(1)).volume
     assert abs(volume.value - 2 * math.pi**2) > 10 * volume.standard_error
+
+
+def test_missing_slopes_of_the_patches_are_caught() -> None:
+    """S^3: without 1 / |det(T_k^t T)| every kept draw weighs the same and the volume is too small, by more than 5 s.e."""
+    manifold, points, truth = CASES["S^3"]
+    patches = patches_on(manifold, points, seed(1))
+    n = 40_000
+    _, weight, lost = patches.hits(n, seed(2))
+    kept = len(weight) / n
+    unit = len(patches.anchors) * ball_volume(3, patches.radius)
+    assert lost == 0
+    assert truth - unit * kept > 5 * unit * (kept * (1 - kept) / n) ** 0.5
+    assert abs(unit * float(weight.sum()) / n - truth) < 0.02 * truth
 
 
 def test_agrees_with_the_first_order_co_area_weight() -> None:
@@ -117,7 +138,7 @@ def test_agrees_with_the_first_order_co_area_weight() -> None:
     y = (torch.rand(n, 2, generator=seed(6), dtype=torch.float64) - 0.5) * torch.tensor([7.0, 3.0], dtype=torch.float64)
     inside = ellipse(y).abs().squeeze(1) < delta
     weight = torch.where(inside, (y / torch.tensor([9.0, 1.0], dtype=torch.float64)).norm(dim=1), 0.0) * 21 / (2 * delta)
-    volume = Uniform(manifold, points=points, generator=seed(1)).volume
+    volume = Uniform(manifold, points=points, method="tube", generator=seed(1)).volume
     error = math.hypot(float(weight.std()) / n**0.5, volume.standard_error)
     assert abs(float(weight.mean()) - volume.value) < 3.5 * error + 0.01 * volume.value
 
@@ -129,12 +150,13 @@ def test_a_tube_beyond_the_reach_shows_as_irreversible() -> None:
     assert _checked(replace(tube, radius=0.8), seed(8)).irreversible > 0.05
 
 
-def test_gate_bounds_the_volume() -> None:
+@pytest.mark.parametrize("method", ["patches", "tube"])
+def test_gate_bounds_the_volume(method: str) -> None:
     """Upper hemisphere given by a gate of 3000 points: area 2 pi within 2 %, samples inside up to the gate's blur."""
     points = on_sphere(6000, 3, seed(9))
     points = points[points[:, 2] > 0]
     hemisphere = ImplicitManifold(sphere, 2, 3, gate=Gate(points, 0.15, 8))
-    uniform = Uniform(hemisphere, generator=seed(10))
+    uniform = Uniform(hemisphere, method=method, generator=seed(10))
     assert abs(uniform.volume.value / (2 * math.pi) - 1) < 0.02
     x = uniform.sample((3000,), generator=seed(11))
     assert float(x[:, 2].min()) > -0.08
@@ -143,22 +165,22 @@ def test_gate_bounds_the_volume() -> None:
     assert hemisphere.gate is not None
 
 
-def test_unbounded_and_empty_sets_are_refused() -> None:
+@pytest.mark.parametrize("make", [patches_on, tube_around])
+def test_unbounded_and_empty_sets_are_refused(make: Maker) -> None:
     cylinder = ImplicitManifold(lambda x: x[:, :2].norm(dim=1, keepdim=True) - 1, 2, 3)
     with pytest.raises(InvalidInputError, match="gate"):
-        tube_around(cylinder, on_sphere(50, 3, seed(0)), seed(1))
+        make(cylinder, on_sphere(50, 3, seed(0)), seed(1))
     empty = ImplicitManifold(lambda x: x.square().sum(1, keepdim=True) + 1, 2, 3)
     with pytest.raises(ProjectionError):
-        tube_around(empty, on_sphere(50, 3, seed(0)), seed(1))
+        make(empty, on_sphere(50, 3, seed(0)), seed(1))
 
 
-def test_samples_are_on_m_and_follow_the_seed() -> None:
+@pytest.mark.parametrize("make", [patches_on, tube_around])
+def test_samples_are_on_m_and_follow_the_seed(make: Maker) -> None:
     manifold, points, _ = CASES["circle in space"]
-    tube = tube_around(manifold, points, seed(0))
-    assert isinstance(tube, Tube)
-    x = tube.sample(200, seed(1))
+    x = make(manifold, points, seed(0)).sample(200, seed(1))
     assert float(manifold.kept_residual(x).max()) < 1e-9
-    assert torch.equal(x, tube_around(manifold, points, seed(0)).sample(200, seed(1)))
+    assert torch.equal(x, make(manifold, points, seed(0)).sample(200, seed(1)))
 
 
 def test_reach_and_ball_volume() -> None:
