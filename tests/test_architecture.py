@@ -21,6 +21,7 @@ FLOORS = (
     {"saving", "registry"},
     {"model"},
     {"report"},
+    {"verbs", "arguments"},
     {"cli"},
     {"__main__"},
 )

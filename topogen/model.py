@@ -68,7 +68,8 @@ class Model:
         return self.manifold.project(x)
 
     def save(self, folder: str | Path) -> None:
-        """Save to a folder (JSON and safetensors, replaced atomically); raises CheckpointError where the folder holds something else, NotSupportedError for kinds without registration."""
+        """Save to a folder (JSON and safetensors, replaced atomically); raises CheckpointError where the folder holds something else,
+        NotSupportedError for kinds without registration."""
         parts = {"manifold": _describe(self.manifold, MANIFOLDS), "distribution": _describe(self.distribution, DISTRIBUTIONS)}
         document = {name: {"kind": part.kind, "config": dict(part.config)} for name, part in parts.items()}
         tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.tensors.items()}
@@ -117,27 +118,27 @@ def fit(
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
     cloud, _ = clean(points)
     if isinstance(manifold, Manifold):
-        return _given(cloud, manifold, inspection)
+        return _given(cloud, manifold, inspection, generator)
     found = inspection if inspection is not None else inspect(cloud, dim=dim, generator=generator)
     fitted = fit_implicit(
         cloud, found.dim, boundary=found.has_boundary, pieces=len(found.dimension.mixed) > 1, settings=settings, generator=generator,
         checkpoint=None if checkpoint is None else Path(checkpoint), quiet=quiet,
     )  # fmt: skip
-    return _assemble(fitted, found, manifold, density)
+    return _assemble(fitted, found, manifold, density, generator)
 
 
-def _assemble(fitted: Fitted, found: Inspection, manifold: str, density: str) -> Model:
+def _assemble(fitted: Fitted, found: Inspection, manifold: str, density: str, generator: torch.Generator) -> Model:
     chosen = []
     if manifold == "auto":
         chosen.append("manifold: implicit, the only learned manifold registered")
     if density == "auto":
         chosen.append("density: uniform, the only density registered")
     anchors = fitted.anchors[:_ANCHORS]
-    distribution = Uniform(fitted.manifold, points=anchors)
+    distribution = Uniform(fitted.manifold, points=anchors, generator=generator)
     return Model(fitted.manifold, distribution, anchors, found.to_dict(), (*chosen, *fitted.notes))
 
 
-def _given(cloud: Tensor, manifold: Manifold, inspection: Inspection | None) -> Model:
+def _given(cloud: Tensor, manifold: Manifold, inspection: Inspection | None, generator: torch.Generator) -> Model:
     if cloud.shape[1] != manifold.ambient_dim:
         raise InvalidInputError(f"manifold: {manifold!r} lies in R^{manifold.ambient_dim}, the points in R^{cloud.shape[1]}")
     projection = manifold.project(cloud)
@@ -145,7 +146,7 @@ def _given(cloud: Tensor, manifold: Manifold, inspection: Inspection | None) -> 
     if len(anchors) < manifold.dim + 2:
         raise InvalidInputError(f"manifold: only {len(anchors)} of {len(cloud)} points project onto {manifold!r}")
     found = {} if inspection is None else inspection.to_dict()
-    return Model(manifold, Uniform(manifold, points=anchors), anchors[:_ANCHORS], found, ("manifold: given; density: uniform",))
+    return Model(manifold, Uniform(manifold, points=anchors, generator=generator), anchors[:_ANCHORS], found, ("manifold: given; density: uniform",))
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ A new kind is one file of its own plus one `Kind` here. Configurations are check
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,14 +23,14 @@ from topogen.saving import Kind
 __all__ = ["DISTRIBUTIONS", "MANIFOLDS"]
 
 _SIZES = ("outputs", "width", "depth")
-_NUMBERS = ("dim", "ambient_dim", "predictor_steps", "max_step", "max_iterations", "scale", "closest")
+_NUMBERS = ("dim", "ambient_dim", "predictor_steps", "max_step", "max_iterations", "scale", "full_tolerance", "closest")
 
 
 def _describe_implicit(manifold: ImplicitManifold) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
     network = manifold.constraint
     if not isinstance(network, ConstraintNetwork):
         raise TypeError(f"constraint of type {type(network).__name__}")
-    config = {name: getattr(manifold, name) for name in _NUMBERS} | {"network": {name: getattr(network, name) for name in _SIZES}}
+    config = {name: _finite(getattr(manifold, name)) for name in _NUMBERS} | {"network": {name: getattr(network, name) for name in _SIZES}}
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     if manifold.gate is not None:
         config["gate"] = {"radius": manifold.gate.radius, "minimum": manifold.gate.minimum}
@@ -43,7 +44,13 @@ def _build_implicit(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     network = ConstraintNetwork(state["centre"], float(state["scale"]), state["hull"], *(int(sizes[name]) for name in _SIZES)).double()
     network.load_state_dict(state)
     gate = Gate(tensors["gate.anchors"], **config["gate"]) if "gate" in config else None
-    return ImplicitManifold(network, gate=gate, **{name: config[name] for name in _NUMBERS})
+    numbers: dict[str, Any] = {name: math.inf if config[name] is None else config[name] for name in _NUMBERS}
+    return ImplicitManifold(network, gate=gate, **numbers)
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity; None stands for it."""
+    return None if value == math.inf else value
 
 
 def _describe_shape(shape: Shape) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
@@ -56,7 +63,7 @@ def _shape_name(shape: object) -> str | None:
 
 
 def _build_uniform(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> Uniform:
-    return Uniform(manifold, points=anchors)
+    return Uniform(manifold, points=anchors, seed=int(config["seed"]))
 
 
 MANIFOLDS: dict[str, Kind] = {
@@ -67,5 +74,5 @@ MANIFOLDS: dict[str, Kind] = {
 }
 
 DISTRIBUTIONS: dict[str, Kind] = {
-    "uniform": Kind("uniform", lambda thing: isinstance(thing, Uniform), lambda thing: ({}, {}), _build_uniform),
+    "uniform": Kind("uniform", lambda thing: isinstance(thing, Uniform), lambda thing: ({"seed": thing.seed}, {}), _build_uniform),
 }

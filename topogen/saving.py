@@ -62,7 +62,7 @@ def write_folder(folder: Path, document: Mapping[str, Any], tensors: Mapping[str
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / _JSON).is_file())):
         raise CheckpointError(f"{folder}: exists and is not a saved model; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    blob = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    blob = save_tensors({name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()})
     digest = hashlib.sha256(blob).hexdigest()
     name = f"tensors-{digest[:16]}.safetensors"
     _replace(folder / name, blob)

@@ -102,7 +102,8 @@ def measure_bounded(name: str, seed: int) -> Row:
     shape, _, data, _, _ = draw(name, 0.0, seed)
     model, seconds = learn(data, seed)
     volume = model.distribution.volume
-    return {"area": volume.value, "truth": shape.volume, "error_pct": 100 * (volume.value / shape.volume - 1), "standard_error_pct": 100 * volume.standard_error / shape.volume,
+    return {"area": volume.value, "truth": shape.volume, "error_pct": 100 * (volume.value / shape.volume - 1), "standard_error_pct": 100 *
+    volume.standard_error / shape.volume,
             "boundary_found": inspect(data, dim=2, seed=seed).has_boundary, "fit_seconds": seconds}  # fmt: skip
 
 
@@ -126,4 +127,3 @@ def measure_noise(name: str, noise: float) -> Row:
 def test_distance_falls_with_the_noise(name, noise):
     row("noise", f"{name}-{noise}", lambda: measure_noise(name, noise))
     print("\n" + markdown(table("noise"), ("name", "noise_pct", "distance_pct", "distance_sigma")))
-

@@ -45,27 +45,27 @@ def orthogonal(n: int, generator: torch.Generator) -> Tensor:
 def test_walk_and_tube_agree_on_the_torus() -> None:
     """Volumes within 3.5 s.e. of each other and of 2 pi^2; E cos phi = .25 within 3.3 s.e. (false alarm .1 %)."""
     manifold, points = ImplicitManifold(torus, 2, 3), SHAPE.sample(300, seed(0))
-    walked = walk_from(manifold, points, seed(1), chains=600, pool_size=1800)
+    walked = walk_from(manifold, points, seed(1), chains=700, pool_size=1400)
     volume, tube = walked.volume(), Uniform(manifold, points=points, generator=seed(2)).volume
     assert abs(volume.value - tube.value) < 3.5 * math.hypot(volume.standard_error, tube.standard_error)
     assert abs(volume.value - 2 * math.pi**2) < 3.5 * volume.standard_error
     assert volume.standard_error < 0.04 * volume.value
     assert "kernel" in volume.method
-    cosine = (walked.sample(1500, seed(3))[:, :2].norm(dim=1) - 1) / 0.5
-    assert abs(float(cosine.mean()) - 0.25) < 3.3 * float(cosine.std()) / 1500**0.5
+    cosine = (walked.sample(1000, seed(3))[:, :2].norm(dim=1) - 1) / 0.5
+    assert abs(float(cosine.mean()) - 0.25) < 3.3 * float(cosine.std()) / 1000**0.5
 
 
 def test_rotations_two_components_from_a_lopsided_start() -> None:
     """O(3) in R^9, 2 * 8 pi^2 * 2^(3/2): within 3.5 s.e.; one start in ten has determinant -1, half of the samples must, up to its error."""
     manifold = ImplicitManifold(rotations, 3, 9)
-    walked = walk_from(manifold, orthogonal(200, seed(0)), seed(1), chains=400, pool_size=1600)
+    walked = walk_from(manifold, orthogonal(200, seed(0)), seed(1), chains=400, pool_size=1200)
     volume = walked.volume()
     assert len(walked.volumes) == 2
     assert abs(volume.value - 16 * math.pi**2 * 2**1.5) < 3.5 * volume.standard_error
-    assert volume.standard_error < 0.06 * volume.value
-    x = walked.sample(400, seed(2))
+    assert volume.standard_error < 0.08 * volume.value
+    x = walked.sample(300, seed(2))
     share = float((torch.linalg.det(x.reshape(-1, 3, 3)) > 0).double().mean())
-    assert abs(share - 0.5) < 0.07
+    assert abs(share - 0.5) < 0.08
     assert float(manifold.kept_residual(x).max()) < 1e-9
 
 

@@ -36,7 +36,8 @@ def test_the_written_out_gradient_is_that_of_autograd():
 
 
 def test_the_loss_of_a_plane_is_that_of_its_tangential_noise():
-    """For data on a plane and F the coordinate across it the objective is the share of the noise along the plane, E |e_T|^2 / s^2 = d: exact, up to sampling."""
+    """For data on a plane and F the coordinate across it the objective is the share of the noise along the plane, E |e_T|^2 / s^2 = d: exact, up to
+    sampling."""
     learner = ConstraintLearner(Plane(), far=1.0)
     points = torch.cat([torch.randn(20_000, 2), torch.zeros(20_000, 1)], 1)
     levels = torch.full((20_000, 1), math.log(0.1))
@@ -96,7 +97,10 @@ def test_a_circle_is_learned_in_its_affine_hull(ambient, outputs):
 def test_an_overcomplete_circle_has_rank_one_and_the_same_bits_for_the_same_seed():
     cloud = circle(1000)
     scales = estimate_scales(cloud, 1, generator=torch.Generator().manual_seed(0))
-    found = [learn_constraint(cloud, 1, affine_hull(cloud), scales, closed=False, settings=SHORT, generator=torch.Generator().manual_seed(4), quiet=True) for _ in range(2)]
+    found = [
+        learn_constraint(cloud, 1, affine_hull(cloud), scales, closed=False, settings=SHORT, generator=torch.Generator().manual_seed(4), quiet=True)
+        for _ in range(2)
+    ]
     for first, second in zip(found[0].network.parameters(), found[1].network.parameters(), strict=True):
         assert torch.equal(first, second)
     manifold = manifold_of(found[0], 1)

@@ -81,7 +81,9 @@ def test_exact_tangents_of_an_overcomplete_constraint(generator):
     """The offset of a tangent step shrinks with its square; along the kernel of the truncated Jacobian it shrinks with the step only."""
     manifold = ImplicitManifold(overcomplete_torus, 2, 3)
     z = manifold.project(near_torus(100, generator)).points
-    offsets = [(manifold.project(z + h * manifold.tangent_basis(z)[..., 0]).points - z - h * manifold.tangent_basis(z)[..., 0]).norm(dim=-1) for h in (1e-3, 1e-4)]
+    offsets = [
+        (manifold.project(z + h * manifold.tangent_basis(z)[..., 0]).points - z - h * manifold.tangent_basis(z)[..., 0]).norm(dim=-1) for h in (1e-3, 1e-4)
+    ]
     assert (offsets[0] / offsets[1]).median() == pytest.approx(100, rel=0.1)
     truncated = manifold.frame(z).right[..., 1:]
     direction = torch.linalg.qr(manifold.frame(z).right[..., :1], mode="complete").Q[..., 1:] if truncated.shape[-1] < 2 else truncated

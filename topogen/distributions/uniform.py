@@ -2,9 +2,9 @@
 
     log p(x) = -log vol(M)      at the projection of x
 
-How it is sampled and how the volume is found depends on what M is: shapes know both in closed form; an implicit manifold in R^D with D <= 4 is drawn
-patch by patch over its tangent planes (`patches`) or through a tube of known Jacobian (`tube`), both exact and independent of each other; everything
-else by tangent random walks from known points and the intrinsic kernel estimate of the volume (`walked`, `kernel_volume`).
+How it is sampled and how the volume is found depends on what M is: shapes know both in closed form; an implicit manifold of dimension up to 3 is drawn
+patch by patch over its tangent planes (`patches`), or in R^D with D <= 4 through a tube of known Jacobian (`tube`), both exact and independent of each
+other; everything else by tangent random walks from known points and the intrinsic kernel estimate of the volume (`walked`, `kernel_volume`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from topogen.manifolds.implicit import ImplicitManifold
 __all__ = ["Uniform"]
 
 LARGEST_AMBIENT = 4
+LARGEST_DIMENSION = 3
 METHODS = ("auto", "closed form", "patches", "tube", "walk")
 
 Sampler = Patches | Tube | Walked
@@ -41,8 +42,10 @@ class Uniform(Distribution):
         manifold: M; one with a closed form (`sample(n, generator=)` and `volume`) needs nothing else.
         points: known points (n, D) on or near M. The distribution covers the connected components that hold some of them.
             Required in R^D with D > 4; otherwise found from random starts within three units of `manifold.scale` when None.
-        method: "closed form"; "patches" and "tube" (implicit manifolds; independent of each other, patches are cheaper); "walk"; or "auto": closed form, then patches for D <= 4, then walk.
+        method: "closed form"; "patches" and "tube" (implicit manifolds; independent of each other, patches are cheaper); "walk" (any manifold);
+            or "auto": closed form where there is one, then patches for implicit manifolds with D <= 4, then walk.
         generator: seeds the preparation (patches, chains, volume), which runs at the first use; None: torch's global generator.
+        seed: the seed itself instead of a generator to draw it from, for a distribution that is to be the same again.
 
     Walk: samples come from tangent walks thinned to twice their autocorrelation time; components are weighted by their estimated volumes, whatever
     the shares of `points` on them. A gate bounds M for all methods. Sampling and log_prob are float64.
@@ -59,12 +62,13 @@ class Uniform(Distribution):
         points: Tensor | None = None,
         method: str = "auto",
         generator: torch.Generator | None = None,
+        seed: int | None = None,
         validate_args: bool | None = None,
     ) -> None:
         self.manifold = manifold
         self.method = _choose(manifold, method)
         self._points = _checked(manifold, points, self.method)
-        self._seed = int(torch.randint(2**62, (), generator=generator))
+        self.seed = int(torch.randint(2**62, (), generator=generator)) if seed is None else seed
         self._prepared: Sampler | None = None
         self._volume: Estimate | None = None
         super().__init__(torch.Size(), torch.Size((manifold.ambient_dim,)), validate_args=validate_args)
@@ -109,7 +113,7 @@ class Uniform(Distribution):
 
     def _sampler(self) -> Sampler:
         if self._prepared is None:
-            generator = torch.Generator().manual_seed(self._seed)
+            generator = torch.Generator().manual_seed(self.seed)
             if self.method == "walk" and self._points is not None:
                 self._prepared = walk_from(self.manifold, self._points, generator)
             else:
@@ -121,7 +125,7 @@ class Uniform(Distribution):
             return Estimate(float(self.manifold.volume), 0.0, "closed form")
         with torch.no_grad():
             sampler = self._sampler()
-            return sampler.volume() if isinstance(sampler, Walked) else sampler.volume(torch.Generator().manual_seed(self._seed + 1))
+            return sampler.volume() if isinstance(sampler, Walked) else sampler.volume(torch.Generator().manual_seed(self.seed + 1))
 
 
 def _implicit_sampler(manifold: ImplicitManifold, points: Tensor | None, method: str, generator: torch.Generator) -> Sampler:
@@ -150,7 +154,7 @@ def _choose(manifold: Manifold, method: str) -> str:
         return method
     if _closed_form(manifold):
         return "closed form"
-    return "patches" if implicit and manifold.ambient_dim <= LARGEST_AMBIENT else "walk"
+    return "patches" if implicit and manifold.dim <= LARGEST_DIMENSION else "walk"
 
 
 def _checked(manifold: Manifold, points: Tensor | None, method: str) -> Tensor | None:

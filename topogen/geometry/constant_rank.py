@@ -6,21 +6,24 @@ J(x) = U S V^t is the Jacobian of F, Pi_r = U_r U_r^t the projector on its r lea
     x  <-  x - V_r S_r^-1 U_r^t F(x)         Gauss-Newton step with the rank-r pseudo-inverse
     Ds     = Pi_r J + (D Pi_r) F             its derivative on M; T_xM is the kernel of Ds, not of Pi_r J alone
 
-With r = m this is the ordinary regular level set (Ds = J). The overcomplete form m > r also covers sets whose normal bundle is not trivial, non-orientable ones among them.
-Perturbation of singular subspaces: Kato (1966), Perturbation Theory for Linear Operators; rank-deficient Gauss-Newton: Ben-Israel (1966), A Newton-Raphson method for the solution of systems of equations.
+With r = m this is the ordinary regular level set (Ds = J). The overcomplete form m > r also covers sets whose normal bundle is not trivial,
+non-orientable ones among them.
+Perturbation of singular subspaces: Kato (1966), Perturbation Theory for Linear Operators; rank-deficient Gauss-Newton: Ben-Israel (1966), A
+Newton-Raphson method for the solution of systems of equations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from topogen.geometry.projection import Projection
 
-__all__ = ["Frame", "exact_derivative", "frame", "jacobian", "newton", "shape_operator", "value_and_jacobian"]
+__all__ = ["Frame", "exact_derivative", "frame", "jacobian", "newton", "pullback", "shape_operator", "value_and_jacobian"]
 
 Field = Callable[[Tensor], Tensor]
 
@@ -52,9 +55,15 @@ class Frame:
         return -(self.right[..., : self.rank] @ scaled.unsqueeze(-1)).squeeze(-1)
 
 
+def pullback(field: Field, x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor]]]:
+    """F(x) and the map that takes cotangents of it to cotangents of x, J^t."""
+    result: Any = torch.func.vjp(field, x)
+    return result[0], result[1]
+
+
 def value_and_jacobian(field: Field, x: Tensor) -> tuple[Tensor, Tensor]:
     """F(x) (n, m) and its Jacobian (n, m, D) at points (n, D), by one forward and m batched backward passes; rows must not interact."""
-    value, pull = torch.func.vjp(field, x)
+    value, pull = pullback(field, x)
     outputs = value.shape[-1]
     cotangents = torch.eye(outputs, dtype=x.dtype, device=x.device).unsqueeze(1).expand(outputs, *value.shape)
     (rows,) = torch.func.vmap(pull)(cotangents)
@@ -172,7 +181,7 @@ def _contract(field: Field, x: Tensor, direction: Tensor, output: Tensor) -> Ten
     def slope(y: Tensor) -> Tensor:
         return torch.func.jvp(field, (y,), (direction,))[1]
 
-    _, pull = torch.func.vjp(slope, x)
+    _, pull = pullback(slope, x)
     (gradient,) = pull(output)
     return gradient
 

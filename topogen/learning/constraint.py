@@ -16,7 +16,8 @@ one): started at F(x) = (x - c) / 2 the way to x - pi(x) has none (smallest kept
 
 Scales: with probability .85 s is log-uniform in [s_min, s_max] per point, s_min = max(noise, .007 diameter), s_max = .7 reach / sqrt(h - d), not below 3 s_min;
 otherwise log-uniform from s_max to .35 diameter, which decides nothing near M (its weight there falls like s^-(h-d+2)) and keeps zeros from appearing far away.
-Denoising: Vincent (2011), A connection between score matching and denoising autoencoders; gradient form: Chen et al. (2014), Saremi et al. (2018), Deep energy estimator networks.
+Denoising: Vincent (2011), A connection between score matching and denoising autoencoders; gradient form: Chen et al. (2014), Saremi et al. (2018),
+Deep energy estimator networks.
 """
 
 from __future__ import annotations

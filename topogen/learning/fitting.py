@@ -7,6 +7,7 @@ best is taken: one output (closed hypersurfaces of their hull only), the overcom
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = ["Fitted", "fit_implicit", "gate_of"]
 
 GATE_NEIGHBOURS = 40
 FEW_DEFECTS = 2e-3
+SLACK = 4.0
 Attempt = tuple[bool, float]
 _ATTEMPTS: tuple[Attempt, ...] = ((True, 0.0), (False, 0.5), (False, 0.0))
 
@@ -72,11 +74,11 @@ def fit_implicit(
     return _gated(manifold_of(learned, dim), points, learned, scales, boundary, notes)
 
 
-def manifold_of(learned: LearnedConstraint, dim: int, gate: Gate | None = None) -> ImplicitManifold:
+def manifold_of(learned: LearnedConstraint, dim: int, gate: Gate | None = None, full_tolerance: float = math.inf) -> ImplicitManifold:
     """The zero set of a learned constraint, with predictor steps and a step control that suit it."""
     scale = float(learned.network.get_buffer("scale"))
     longest = max(float(learned.levels.high.max()), 0.1 * scale)
-    return ImplicitManifold(learned.network, dim, gate=gate, predictor_steps=2, max_step=longest, scale=scale)
+    return ImplicitManifold(learned.network, dim, gate=gate, predictor_steps=2, max_step=longest, scale=scale, full_tolerance=full_tolerance)
 
 
 def gate_of(anchors: Tensor, dim: int) -> Gate:
@@ -128,7 +130,9 @@ def _gated(manifold: ImplicitManifold, points: Tensor, learned: LearnedConstrain
         )
     if len(anchors) < len(points):
         notes.append(f"projection: {len(points) - len(anchors)} of {len(points)} data points do not converge onto the manifold")
+    gate = gate_of(anchors, manifold.dim) if boundary else None
     if boundary:
         notes.append("boundary: the zero set is gated to where the data are")
-        manifold = manifold_of(learned, manifold.dim, gate_of(anchors, manifold.dim))
+    if manifold.outputs > manifold.codim:
+        manifold = manifold_of(learned, manifold.dim, gate, SLACK * float(manifold.full_residual(anchors).max()))
     return Fitted(manifold, anchors, scales, learned.training, tuple(notes))

@@ -5,7 +5,8 @@ With centre c, isotropic scale a, an orthonormal basis B of the affine hull at t
     y = (x - c) / a,      F(x) = a ( f(B^t y), B'^t y ),      f(z) = A z + net(z),
 
 net a multilayer perceptron with SiLU units (smooth, because curvature is read off its second derivatives; no batch norm, no dropout: F must be one
-function) and A a linear map that starts at 0 or at the identity. F carries the unit of the data, and J J^t is the identity on the directions outside of the hull.
+function) and A a linear map that starts at 0 or at a multiple of the identity. F carries
+the unit of the data, and J J^t is the identity on the directions outside of the hull.
 """
 
 from __future__ import annotations

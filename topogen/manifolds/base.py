@@ -138,7 +138,9 @@ class Manifold(geoopt.Manifold):
     def _flat(self, x: Tensor) -> Tensor:
         if not torch.is_tensor(x) or not torch.is_floating_point(x):
             found = x.dtype if torch.is_tensor(x) else type(x).__name__
-            raise InvalidInputError(f"x: expected a floating tensor of shape (..., {self.ambient_dim}), found {found}; convert with torch.as_tensor(x, dtype=torch.float64)")
+            raise InvalidInputError(
+                f"x: expected a floating tensor of shape (..., {self.ambient_dim}), found {found}; convert with torch.as_tensor(x, dtype=torch.float64)"
+            )
         if x.ndim == 0 or x.shape[-1] != self.ambient_dim:
             raise InvalidInputError(f"x: expected shape (..., {self.ambient_dim}) for points of {self!r}, found {tuple(x.shape)}")
         return x.reshape(-1, self.ambient_dim)

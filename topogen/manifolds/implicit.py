@@ -47,6 +47,8 @@ class ImplicitManifold(Manifold):
         max_step: longest Gauss-Newton step (data units).
         max_iterations: Gauss-Newton iterations before a sample is given up.
         scale: unit of length; tolerances and steps are relative to it (kept residual <= 1e-9 scale in float64).
+        full_tolerance: largest full residual |F| (data units) of a point of M. An overcomplete section can vanish away from M, where the r leading
+            directions are no longer the normal ones; there |F| is far above what it is on M.
         closest: end in the closest point of M; otherwise wherever Gauss-Newton lands (third order close to it).
 
     Raises InvalidInputError for a constraint with fewer outputs than D - d or of the wrong shape.
@@ -65,6 +67,7 @@ class ImplicitManifold(Manifold):
         max_step: float = torch.inf,
         max_iterations: int = 50,
         scale: float = 1.0,
+        full_tolerance: float = torch.inf,
         closest: bool = True,
     ) -> None:
         ambient_dim = ambient_dim if ambient_dim is not None else getattr(constraint, "ambient_dim", None)
@@ -76,10 +79,12 @@ class ImplicitManifold(Manifold):
         self.constraint = _frozen(constraint)
         self.gate = gate
         self.predictor_steps, self.max_step, self.max_iterations = predictor_steps, max_step, max_iterations
-        self.scale, self.closest = scale, closest
+        self.scale, self.full_tolerance, self.closest = scale, full_tolerance, closest
         self._field, self.outputs = _vectorised(self.constraint, ambient_dim)
         if self.outputs < self.codim:
-            raise InvalidInputError(f"constraint: {self.outputs} outputs cannot cut a {dim}-dimensional set out of R^{ambient_dim}; it needs at least {self.codim}")
+            raise InvalidInputError(
+                f"constraint: {self.outputs} outputs cannot cut a {dim}-dimensional set out of R^{ambient_dim}; it needs at least {self.codim}"
+            )
 
     @property
     def codim(self) -> int:
@@ -137,7 +142,9 @@ class ImplicitManifold(Manifold):
         flat = self._flat(x).detach().double()
         if self.outputs == self.codim:
             return x.new_zeros(x.shape[:-1])
-        angles = _chunked_tensor(lambda part: tilt(self._exact_normals(part), constant_rank.frame(self._field, part, self.codim).right[..., : self.codim]), flat)
+        angles = _chunked_tensor(
+            lambda part: tilt(self._exact_normals(part), constant_rank.frame(self._field, part, self.codim).right[..., : self.codim]), flat
+        )
         return torch.rad2deg(angles).to(x.dtype).reshape(x.shape[:-1])
 
     def predict(self, x: Tensor, steps: int = 1) -> Tensor:
@@ -165,6 +172,8 @@ class ImplicitManifold(Manifold):
         found = constant_rank.newton(self._field, start, self.codim, tolerance, self.max_iterations, self.max_step)
         if self.closest:
             found = self._foot(x, found, tolerance)
+        if self.full_tolerance < torch.inf:
+            found = replace(found, converged=found.converged & (self._field(found.points).norm(dim=-1) <= self.full_tolerance))
         return found if self.gate is None else replace(found, converged=found.converged & self.gate(found.points, self._tangent_basis))
 
     def _foot(self, x: Tensor, found: Projection, tolerance: float, rounds: int = 6) -> Projection:
@@ -233,7 +242,9 @@ class ImplicitManifold(Manifold):
         at = constant_rank.frame(self._field, y, self.codim)
         basis = self._tangent_basis(y)
         outputs = at.left.mT
-        bends = torch.stack([constant_rank.shape_operator(self._field, y, outputs[:, i], basis).diagonal(dim1=-2, dim2=-1).sum(-1) for i in range(self.codim)], -1)
+        bends = torch.stack(
+            [constant_rank.shape_operator(self._field, y, outputs[:, i], basis).diagonal(dim1=-2, dim2=-1).sum(-1) for i in range(self.codim)], -1
+        )
         return -(at.right @ (bends / at.values).unsqueeze(-1)).squeeze(-1).to(x.dtype)
 
     def extra_repr(self) -> str:
@@ -244,6 +255,7 @@ class ImplicitManifold(Manifold):
 def _open(manifold: ImplicitManifold) -> ImplicitManifold:
     """The same manifold without foot points and gate, for retractions inside it."""
     other = copy.copy(manifold)
+    other._modules = dict(manifold._modules)
     other.closest, other.predictor_steps = False, 0
     other.gate = None
     return other
@@ -251,7 +263,7 @@ def _open(manifold: ImplicitManifold) -> ImplicitManifold:
 
 def _predict(field: Field, x: Tensor, steps: int) -> Tensor:
     for _ in range(steps):
-        value, pull = torch.func.vjp(field, x)
+        value, pull = constant_rank.pullback(field, x)
         x = x - pull(value)[0]
     return x.detach()
 
@@ -263,7 +275,8 @@ def _kernel(rows: Tensor) -> Tensor:
 
 def _chunked(function: Callable[[Tensor], Frame], x: Tensor) -> Frame:
     frames = [function(part) for part in x.split(_CHUNK)] or [function(x)]
-    return Frame(*(torch.cat([getattr(f, name) for f in frames]) for name in ("value", "left", "values", "right")), frames[0].rank)
+    value, left, values, right = (torch.cat([getattr(f, name) for f in frames]) for name in ("value", "left", "values", "right"))
+    return Frame(value, left, values, right, frames[0].rank)
 
 
 def _chunked_tensor(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -294,4 +307,6 @@ def _vectorised(constraint: Field, ambient_dim: int) -> tuple[Field, int]:
         if out.ndim == 2 and len(out) == 3 and alone.shape == (1, out.shape[1]) and torch.allclose(out[1:2], alone, equal_nan=True):
             return candidate, int(out.shape[1])
         found = f"output of shape {tuple(out.shape)} for input {tuple(rows.shape)}"
-    raise InvalidInputError(f"constraint: expected a map of rows (n, {ambient_dim}) -> (n, m) or of one point ({ambient_dim},) -> (m,) in float64; found {found}")
+    raise InvalidInputError(
+        f"constraint: expected a map of rows (n, {ambient_dim}) -> (n, m) or of one point ({ambient_dim},) -> (m,) in float64; found {found}"
+    )

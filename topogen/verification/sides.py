@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -19,7 +19,7 @@ from topogen.topology.expectations import Expectation
 from topogen.topology.homology import Homology
 from topogen.verification.verdict import Betti, Claim, weakest
 
-__all__ = ["Side", "check_fields", "compare", "of_expectation", "of_homology", "signature"]
+__all__ = ["Side", "check_fields", "compare", "filled", "of_expectation", "of_homology", "signature"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,17 @@ def compare(one: Side, other: Side, fields: Sequence[int]) -> list[Claim]:
     if one.orientable is not None and other.orientable is not None:
         claims.append(_compare_orientability(one, other, one.orientable == other.orientable))
     return claims
+
+
+def filled(cloud: Side, manifold: Side) -> Side:
+    """The side of a cloud with its undecided degrees taken from the manifold learned from it, labelled heuristic."""
+    degrees = {p: max(len(cloud.betti[p]), len(manifold.betti[p])) for p in cloud.betti}
+    if cloud.decided:
+        return cloud
+    betti = {p: tuple(known if (known := cloud.number(p, k)) is not None else manifold.number(p, k) for k in range(degrees[p])) for p in cloud.betti}
+    own = ", ".join(f"({','.join('?' if b is None else str(b) for b in n)}) over Z/{p}" for p, n in cloud.betti.items())
+    assumption = f"{cloud.assumption}; by itself the cloud decides {own}, the other degrees are those of the manifold learned from it"
+    return replace(cloud, betti=betti, label="heuristic", complete=True, assumption=assumption)
 
 
 def check_fields(fields: Sequence[int]) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from topogen.verification.clouds import cloud_side
 from topogen.verification.conclusions import not_shown, summary
 from topogen.verification.distances import between_clouds
 from topogen.verification.manifolds import FIRST, claims_about, sampled_side, shape_side
-from topogen.verification.sides import Side, check_fields, compare, of_expectation, signature
+from topogen.verification.sides import Side, check_fields, compare, filled, of_expectation, signature
 from topogen.verification.subjects import ManifoldSubject, as_cloud, manifold_subject
 from topogen.verification.verdict import Claim, Result, decide
 
@@ -45,6 +45,7 @@ def verify(
     seed: int = 0,
     generator: torch.Generator | None = None,
     budget: Budget | None = None,
+    fill: bool = False,
     quiet: bool = True,
 ) -> Result:
     """Verify that a subject has the homology of a cloud, or an expected one, or both.
@@ -59,6 +60,8 @@ def verify(
         n_samples: how many samples of a manifold; None: 10,000, doubled up to 50,000 while the answer is open.
         seed, generator: randomness; the seed is used where no generator is given. The same seed gives the same result.
         budget: limits of each computation of persistence.
+        fill: take degrees that the cloud `against` does not decide by itself from a manifold subject that was learned from it; they then agree by
+            construction, and the verdict is heuristic: the cloud contradicts nothing, and the manifold says what lies between its points.
         quiet: False tells each step on stderr.
 
     Returns a `Result`; its `exit_code` is 0 confirmed, 1 refuted, 4 inconclusive.
@@ -82,6 +85,8 @@ def verify(
     manifold = manifold_subject(subject, data, source)
     mine, samples, beside = run.of_cloud(as_cloud(subject, "subject"), data) if manifold is None else run.of_manifold(manifold, data)
     theirs = None if data is None else run.of_data(data, mine)
+    if fill and theirs is not None and manifold is not None and mine.decided:
+        theirs = filled(theirs, mine)
     claims = (*_deciding(mine, theirs, expected, run.fields), *beside)
     verdict = decide(claims)
     name = manifold.name if manifold is not None else f"{len(samples)} x {samples.shape[1]} points"

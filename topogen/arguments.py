@@ -1,0 +1,156 @@
+"""The arguments of the command `topogen`, by argparse."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+
+import topogen
+
+__all__ = ["parse"]
+
+EPILOG = "exit codes: 0 done or confirmed, 1 refuted, 2 usage, 3 unreadable or invalid input, 4 inconclusive or over budget, 130 interrupted"
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a call; exits with code 2 on a usage error, 0 after --help and --version."""
+    parser = argparse.ArgumentParser(prog="topogen", description="Learn a manifold from a point cloud and verify its topology.", epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"topogen {topogen.__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, help_text, build in _VERBS:
+        verb = verbs.add_parser(name, help=help_text, description=help_text, epilog=EPILOG)
+        build(verb)
+        _common(verb)
+    return parser.parse_args(argv)
+
+
+def _inspect(verb: argparse.ArgumentParser) -> None:
+    _cloud(verb)
+    _dim(verb)
+    _fields(verb)
+
+
+def _fit(verb: argparse.ArgumentParser) -> None:
+    _cloud(verb)
+    verb.add_argument("-o", "--output", required=True, metavar="MODEL", help="folder to save the model in")
+    verb.add_argument("--checkpoint", metavar="FILE", help="file that training resumes from and keeps rewriting")
+    _dim(verb)
+    _fields(verb)
+    _learning(verb)
+
+
+def _sample(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("model", help="folder of a saved model")
+    verb.add_argument("-n", type=_positive, metavar="N", help="number of points")
+    verb.add_argument("-o", "--output", required=True, metavar="FILE", help="npy npz csv tsv xyz ply off obj stl; without -n mesh formats hold the zero set")
+    verb.add_argument("--mesh", action=argparse.BooleanOptionalAction, default=None, help="write the zero set of a surface in R^3 as a mesh, or do not")
+    verb.add_argument("--resolution", type=_positive, default=96, help="cells of the mesh's grid along the longest side (default 96)")
+
+
+def _project(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("model", help="folder of a saved model")
+    _cloud(verb)
+    verb.add_argument("-o", "--output", required=True, metavar="FILE", help="file for the projected points")
+
+
+def _verify(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("subject", help="a cloud file or the folder of a saved model")
+    verb.add_argument("--against", metavar="CLOUD", help="a cloud to compare with")
+    verb.add_argument("--expect", metavar="NAME", help="torus, klein_bottle, 'genus 2', rp2, ..., or Betti numbers such as 1,2,1")
+    _fields(verb)
+    _dim(verb)
+    _reading(verb)
+
+
+def _shapes(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("name", nargs="?", help="a shape; without it, a table of all")
+    verb.add_argument("-n", type=_positive, default=1000, metavar="N", help="number of points (default 1000)")
+    verb.add_argument("-o", "--output", metavar="FILE", help="file for uniform samples of the shape")
+    verb.add_argument("--noise", type=float, default=0.0, help="standard deviation per coordinate of noise to add")
+
+
+def _run(verb: argparse.ArgumentParser) -> None:
+    _cloud(verb)
+    verb.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder for everything that is found")
+    verb.add_argument("--expect", metavar="NAME", help="the topology to verify against, instead of the cloud's own")
+    verb.add_argument("-n", type=_positive, default=10_000, metavar="N", help="number of samples to write (default 10000)")
+    _dim(verb)
+    _fields(verb)
+    _learning(verb)
+
+
+_VERBS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...] = (
+    ("inspect", "find out what a cloud is", _inspect),
+    ("fit", "learn a model from a cloud", _fit),
+    ("sample", "draw from a model, or write its zero set as a mesh", _sample),
+    ("project", "bring points onto a model's manifold", _project),
+    ("verify", "confirm or refute the topology of a cloud or model", _verify),
+    ("shapes", "list shapes of known topology, or sample one", _shapes),
+    ("run", "inspect, fit, sample and verify in a row", _run),
+)
+
+
+def _cloud(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("cloud", help="npy npz csv tsv xyz ply off obj stl")
+    _reading(verb)
+
+
+def _reading(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group("reading clouds")
+    group.add_argument("--columns", help="columns to use: 0,1,2 or 1-3 or x,y,z")
+    group.add_argument("--header", choices=("auto", "yes", "no"), default="auto", help="whether a table has a header")
+    group.add_argument("--latlon", action="store_true", help="two columns of degrees, taken to the unit sphere")
+    group.add_argument("--angles", choices=("radians", "degrees"), help="columns are angles, each taken to its cosine and sine")
+    group.add_argument("--vertices", action="store_true", help="of a mesh take the vertices, not samples of its faces")
+    group.add_argument("--points", type=_positive, metavar="N", help="samples of a mesh (default 20000)")
+
+
+def _dim(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--dim", type=_positive, help="dimension of the manifold (default: estimated)")
+
+
+def _fields(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--fields", type=_primes, default=(2, 3), metavar="P,P", help="primes p of the Betti numbers over Z/p (default 2,3)")
+
+
+def _learning(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--manifold", choices=("auto", "implicit"), default="auto")
+    verb.add_argument("--density", choices=("auto", "uniform"), default="auto")
+    verb.add_argument("--steps", type=_positive, help="training steps (default 4000)")
+
+
+def _common(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group("common options")
+    group.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    group.add_argument("--seed", type=int, default=0)
+    group.add_argument("--quiet", action="store_true", help="say nothing on stderr but errors")
+    group.add_argument("--threads", type=_positive, help="threads of torch")
+    group.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    group.add_argument("--max-memory", type=_bytes, metavar="SIZE", help="memory for persistent homology, such as 2G")
+    group.add_argument("--timeout", type=float, metavar="SECONDS", help="stop after so long with exit code 4")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, found {text}")
+    return value
+
+
+def _primes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected primes such as 2,3, found {text!r}") from error
+
+
+def _bytes(text: str) -> int:
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    factor = units.get(text[-1:].upper(), 1)
+    try:
+        value = int(float(text.rstrip("kKmMgG")) * factor)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a size such as 500M or 2G, found {text!r}") from error
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive size, found {text!r}")
+    return value

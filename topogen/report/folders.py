@@ -1,0 +1,52 @@
+"""A folder of results that is either whole or not there: written beside its place, renamed at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from topogen.errors import CheckpointError
+
+__all__ = ["check_folder", "fresh_folder"]
+
+MARKER = "report.json"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise CheckpointError unless `folder` can be made or replaced: missing, empty, or an earlier run (it holds report.json)."""
+    if not folder.exists():
+        _nearest_parent(folder)
+        return
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: is a file; name a folder")
+    if any(folder.iterdir()) and not (folder / MARKER).is_file():
+        raise CheckpointError(f"{folder}: is not empty and was not written by an earlier run; name a new folder")
+
+
+@contextlib.contextmanager
+def fresh_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` that takes its place when the block ends well and vanishes when it does not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    place.chmod(0o755)
+    try:
+        yield place
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+            folder.replace(old)
+            place.replace(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            place.replace(folder)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+
+
+def _nearest_parent(folder: Path) -> None:
+    parent = next(p for p in folder.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise CheckpointError(f"{folder}: {parent} is a file; name a folder that can be made")

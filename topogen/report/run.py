@@ -1,0 +1,160 @@
+"""`topogen run`: everything in a row, into one folder.
+
+    cloud -> inspection.json -> model/ -> samples.npy (mesh.ply) -> verification.json -> report.txt, report.json, figure.png
+
+The folder is written under another name beside its place and renamed at the end, so an interrupted run leaves nothing half-written and an earlier
+run stays until the new one is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from topogen.errors import MissingDependencyError, NotSupportedError, TopogenError
+from topogen.inspection import Inspection, inspect
+from topogen.learning.trainer import Settings
+from topogen.model import Model, fit
+from topogen.points import write
+from topogen.report.figures import draw_run
+from topogen.report.folders import check_folder, fresh_folder
+from topogen.topology.budget import Budget
+from topogen.topology.surfaces import Mesh, mesh_of
+from topogen.verification import Result, verify
+
+__all__ = ["Outcome", "run"]
+
+SCHEMA_VERSION = 1
+SAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run found: the inspection, the model, samples (n, D), the verification, the mesh of a closed surface in R^3, seconds per stage."""
+
+    inspection: Inspection
+    model: Model
+    samples: Tensor
+    verification: Result
+    mesh: Mesh | None
+    seconds: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that was found, as plain values."""
+        volume = self.model.distribution.volume  # type: ignore[attr-defined]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "verdict": self.verification.verdict.value,
+            "inspection": self.inspection.to_dict(),
+            "notes": list(self.model.notes),
+            "manifold": repr(self.model.manifold),
+            "dim": self.model.manifold.dim,
+            "boundary": self.inspection.has_boundary,
+            "volume": {"value": volume.value, "standard_error": volume.standard_error, "method": volume.method},
+            "mesh": None if self.mesh is None else self.mesh.to_dict(),
+            "verification": self.verification.to_dict(),
+            "seconds": self.seconds,
+        }
+
+    def to_text(self) -> str:
+        """The report for people."""
+        parts = ["CLOUD", self.inspection.to_text(), "", "MODEL", repr(self.model.manifold), *(f"- {note}" for note in self.model.notes)]
+        if self.mesh is not None:
+            parts += ["", "MESH", self.mesh.to_text()]
+        return "\n".join([*parts, "", self.verification.to_text()])
+
+
+def run(
+    points: Tensor,
+    folder: str | Path,
+    *,
+    expect: str | Sequence[int] | None = None,
+    fields: Sequence[int] = (2, 3),
+    dim: int | None = None,
+    manifold: str = "auto",
+    density: str = "auto",
+    n_samples: int = SAMPLES,
+    seed: int = 0,
+    settings: Settings | None = None,
+    budget: Budget | None = None,
+    say: Callable[[str], None] | None = None,
+    quiet: bool = True,
+) -> Outcome:
+    """Inspect a cloud (n, D), fit a model, sample it, verify it and write everything to `folder`.
+
+    The verification is against `expect` where it is given, else against the cloud; degrees that the cloud does not decide by itself are then taken from
+    the manifold (`verify(fill=True)`), unless ghosts were found. `say` hears one line per stage. Raises CheckpointError where `folder` holds something else,
+    and what the stages raise.
+    """
+    target = Path(folder)
+    check_folder(target)
+    clock = _Clock(say or (lambda _: None))
+    with clock("inspect"):
+        inspection = inspect(points, dim=dim, fields=fields, seed=seed, budget=budget)
+    with clock("fit"):
+        model = fit(points, manifold, density, seed=seed, settings=settings, inspection=inspection, quiet=quiet)
+    with clock("sample"):
+        samples = model.sample(n_samples, generator=torch.Generator().manual_seed(seed))
+        mesh = _mesh(model, points)
+    with clock("verify"):
+        found = _verify(model, points, expect, fields, seed, budget)
+    outcome = Outcome(inspection, model, samples, found, mesh, clock.seconds)
+    with clock("write"), fresh_folder(target) as place:
+        _write(outcome, points, place)
+    return outcome
+
+
+def _verify(model: Model, points: Tensor, expect: str | Sequence[int] | None, fields: Sequence[int], seed: int, budget: Budget | None) -> Result:
+    if expect is not None:
+        return verify(model, expect=expect, fields=fields, seed=seed, budget=budget)
+    return verify(model, against=points, fields=fields, seed=seed, budget=budget, fill=True)
+
+
+def _mesh(model: Model, points: Tensor) -> Mesh | None:
+    """The zero set of a closed surface in R^3 with one output as a mesh; None where there is no such mesh or no marching cubes."""
+    try:
+        return mesh_of(model.manifold, points)
+    except (NotSupportedError, MissingDependencyError):
+        return None
+    except TopogenError:
+        return None
+
+
+def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
+    outcome.model.save(place / "model")
+    write(place / "samples.npy", outcome.samples)
+    _json(place / "inspection.json", outcome.inspection.to_dict())
+    _json(place / "verification.json", outcome.verification.to_dict())
+    _json(place / "report.json", outcome.to_dict())
+    (place / "report.txt").write_text(outcome.to_text() + "\n", encoding="utf-8")
+    if outcome.mesh is not None:
+        write(place / "mesh.ply", outcome.mesh.vertices, outcome.mesh.faces)
+    with contextlib.suppress(MissingDependencyError):
+        draw_run(place / "figure.png", points, outcome.samples, outcome.verification.summary)
+
+
+def _json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+class _Clock:
+    """Tells each stage and keeps its seconds."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        self.say(stage)
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 3)

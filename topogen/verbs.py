@@ -1,0 +1,175 @@
+"""What each verb of the command does: options in, (JSON document, text, exit code) out."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import topogen
+from topogen.errors import InvalidInputError
+from topogen.learning.trainer import Settings
+from topogen.manifolds import shapes
+from topogen.points import read, write
+from topogen.topology.budget import Budget
+from topogen.topology.surfaces import mesh_of
+
+__all__ = ["VERBS"]
+
+Say = Callable[[str], None]
+Answer = tuple[dict[str, Any], str, int]
+MESHES = (".ply", ".off", ".obj", ".stl")
+
+
+def inspect(options: Namespace, say: Say) -> Answer:
+    """Find out what a cloud is."""
+    found = topogen.inspect(_read(options.cloud, options), dim=options.dim, fields=options.fields, seed=options.seed, budget=_budget(options))
+    return {"inspection": found.to_dict()}, found.to_text(), 0
+
+
+def fit(options: Namespace, say: Say) -> Answer:
+    """Learn a model and save it."""
+    target = Path(options.output)
+    points = _read(options.cloud, options)
+    _check_place(target, options.cloud)
+    inspection = topogen.inspect(points, dim=options.dim, fields=options.fields, seed=options.seed, budget=_budget(options))
+    model = topogen.fit(
+        points, options.manifold, options.density, seed=options.seed, settings=_settings(options), inspection=inspection,
+        checkpoint=options.checkpoint, quiet=options.quiet,
+    )  # fmt: skip
+    model.save(target)
+    text = "\n".join([f"saved {target}: {model.manifold!r}", *(f"- {note}" for note in model.notes)])
+    return {"model": str(target), "manifold": repr(model.manifold), "dim": model.manifold.dim, "notes": list(model.notes)}, text, 0
+
+
+def sample(options: Namespace, say: Say) -> Answer:
+    """Draw points, or write the zero set as a mesh."""
+    target = Path(options.output)
+    _check_place(target)
+    model = topogen.load(options.model)
+    suffix = target.suffix.lower()
+    wants_mesh = options.mesh if options.mesh is not None else suffix == ".stl" or (suffix in MESHES and options.n is None)
+    if wants_mesh:
+        if suffix not in MESHES:
+            raise InvalidInputError(f"--mesh: {target.name} is no mesh file; use one of {', '.join(MESHES)}")
+        mesh = mesh_of(model.manifold, model.anchors, resolution=options.resolution)
+        write(target, mesh.vertices, mesh.faces)
+        return {"output": str(target), "mesh": mesh.to_dict()}, f"wrote {target}: {mesh.to_text()}", 0
+    if options.n is None:
+        raise InvalidInputError("-n: say how many points to draw, as in -n 1000")
+    write(target, model.sample(options.n, generator=torch.Generator().manual_seed(options.seed)))
+    return {"output": str(target), "n": options.n}, f"wrote {target}: {options.n} points", 0
+
+
+def project(options: Namespace, say: Say) -> Answer:
+    """Bring points onto the manifold; those that do not converge are left out of the file and counted."""
+    target = Path(options.output)
+    _check_place(target, options.cloud)
+    model = topogen.load(options.model)
+    points = _read(options.cloud, options)
+    found = model.project(points)
+    moved = (found.points - points).norm(dim=-1)[found.converged]
+    kept, lost = int(found.converged.sum()), int((~found.converged).sum())
+    if not kept:
+        raise InvalidInputError(f"{options.cloud}: none of {lost} points projects onto the manifold of {options.model}")
+    write(target, found.points[found.converged])
+    distance = {"mean": float(moved.mean()), "largest": float(moved.max())}
+    rows = (~found.converged).nonzero().squeeze(-1).tolist()
+    text = f"wrote {target}: {kept} points moved by {distance['mean']:.4g} on average, {distance['largest']:.4g} at most; {lost} did not converge"
+    return {"output": str(target), "converged": kept, "unconverged": lost, "unconverged_rows": rows, "distance": distance}, text, 0
+
+
+def verify(options: Namespace, say: Say) -> Answer:
+    """Confirm or refute the topology of a cloud or a saved model."""
+    if options.against is None and options.expect is None:
+        raise InvalidInputError("--against, --expect: nothing to verify against; give a cloud, a name such as torus, or Betti numbers")
+    subject = topogen.load(options.subject) if os.path.isdir(options.subject) else _read(options.subject, options)
+    against = None if options.against is None else _read(options.against, options)
+    found = topogen.verify(
+        subject, against, options.expect, fields=options.fields, dim=options.dim, seed=options.seed, budget=_budget(options), quiet=options.quiet
+    )
+    return found.to_dict(), found.to_text(), found.exit_code
+
+
+def list_shapes(options: Namespace, say: Say) -> Answer:
+    """The table of shapes, or samples of one."""
+    if options.name is None:
+        rows = [_shape_row(name) for name in shapes.SHAPES]
+        lines = [
+            f"{r['name']:20}{r['dim']:>4}{r['ambient_dim']:>5}{r['volume']:>12.5g}  {_numbers(r['betti']['2']):14}{_numbers(r['betti']['3'])}" for r in rows
+        ]
+        return {"shapes": rows}, "\n".join([f"{'name':20}{'dim':>4}{'R^D':>5}{'volume':>12}  {'Betti Z/2':14}Betti Z/3", *lines]), 0
+    if options.output is None:
+        row = _shape_row(options.name)
+        return row, "\n".join(f"{key:12}{value}" for key, value in row.items()), 0
+    _check_place(Path(options.output))
+    generator = torch.Generator().manual_seed(options.seed)
+    points = shapes.get(options.name).sample(options.n, generator=generator)
+    points = points + options.noise * torch.randn(points.shape, generator=generator, dtype=points.dtype)
+    write(options.output, points)
+    return {"output": options.output, "n": options.n}, f"wrote {options.output}: {options.n} points of {options.name}", 0
+
+
+def run(options: Namespace, say: Say) -> Answer:
+    """Everything in a row."""
+    from topogen.report.run import run as run_all
+
+    points = _read(options.cloud, options)
+    outcome = run_all(
+        points, options.output, expect=options.expect, fields=options.fields, dim=options.dim, manifold=options.manifold, density=options.density,
+        n_samples=options.n, seed=options.seed, settings=_settings(options), budget=_budget(options), say=say, quiet=options.quiet,
+    )  # fmt: skip
+    return {"output": options.output, **outcome.to_dict()}, f"{outcome.to_text()}\nwritten   {options.output}", outcome.verification.exit_code
+
+
+VERBS: dict[str, Callable[[Namespace, Say], Answer]] = {
+    "inspect": inspect,
+    "fit": fit,
+    "sample": sample,
+    "project": project,
+    "verify": verify,
+    "shapes": list_shapes,
+    "run": run,
+}
+
+
+def _read(path: str, options: Namespace) -> Tensor:
+    header: bool | str = {"auto": "auto", "yes": True, "no": False}[options.header]  # type: ignore[assignment]
+    return read(
+        path, columns=options.columns, header=header, latlon=options.latlon, angles=options.angles or False, vertices=options.vertices, samples=options.points
+    )
+
+
+def _settings(options: Namespace) -> Settings | None:
+    return None if options.steps is None else Settings(steps=options.steps)
+
+
+def _budget(options: Namespace) -> Budget | None:
+    return None if options.max_memory is None else Budget(max_bytes=options.max_memory)
+
+
+def _check_place(target: Path, source: str | None = None) -> None:
+    """Refuse before any work what could not be written at its end, or would write over the input."""
+    parent = target.absolute().parent
+    if not parent.is_dir():
+        raise InvalidInputError(f"--output: the folder {parent} does not exist; make it first")
+    if not os.access(parent, os.W_OK):
+        raise InvalidInputError(f"--output: the folder {parent} cannot be written to")
+    if source is not None and target.exists() and os.path.exists(source) and target.samefile(source):
+        raise InvalidInputError(f"--output: {target} is the input; name another file")
+
+
+def _shape_row(name: str) -> dict[str, Any]:
+    shape = shapes.get(name)
+    betti = {str(p): list(shape.betti(p)) for p in (2, 3)}
+    facts = {"dim": shape.dim, "ambient_dim": shape.ambient_dim, "volume": shape.volume, "diameter": shape.diameter}
+    return {"name": name, **facts, "betti": betti, "orientable": shape.orientable, "closed": shape.closed}
+
+
+def _numbers(betti: list[int]) -> str:
+    return f"({', '.join(map(str, betti))})"
