@@ -29,7 +29,7 @@ def circle(n: int, noise: float = 0.0) -> Tensor:
 
 
 def test_the_written_out_gradient_is_that_of_autograd():
-    learner = ConstraintLearner(network(), 1.0)
+    learner = ConstraintLearner(network(), 1.0, 10.0)
     y = torch.randn(20, 3, requires_grad=True)
     (expected,) = torch.autograd.grad(0.5 * (learner.network.inner(y) ** 2).sum(), y)
     assert torch.allclose(learner.network.pull(y), expected, atol=1e-6)
@@ -38,7 +38,7 @@ def test_the_written_out_gradient_is_that_of_autograd():
 def test_the_loss_of_a_plane_is_that_of_its_tangential_noise():
     """For data on a plane and F the coordinate across it the objective is the share of the noise along the plane, E |e_T|^2 / s^2 = d: exact, up to
     sampling."""
-    learner = ConstraintLearner(Plane(), far=1.0)
+    learner = ConstraintLearner(Plane(), far=1.0, pin=0.0)
     points = torch.cat([torch.randn(20_000, 2), torch.zeros(20_000, 1)], 1)
     levels = torch.full((20_000, 1), math.log(0.1))
     loss = learner.loss(torch.cat([points, levels, levels], 1), torch.Generator().manual_seed(2))
@@ -57,7 +57,7 @@ class Plane(ConstraintNetwork):
 
 
 def test_the_ramp_opens_between_its_shares():
-    learner = ConstraintLearner(network(), 1.0)
+    learner = ConstraintLearner(network(), 1.0, 10.0)
     ramp, shares = Ramp(learner, 0.3, 0.6), []
     for step in (0, 30, 45, 60, 99):
         ramp.begin(TrainingState(steps=100, step=step))

@@ -6,7 +6,8 @@ With x from the data, s log-uniform in [s_min(x), s_max(x)] and e ~ N(0, I), min
 
 The first term makes 1/2 |F|^2 half the squared distance to M (the noise that pushed a point off M is what its gradient must return), so that
 J J^t is the identity on the normal space and x - J^t F a step onto M. The second pins F to zero on M; its weight is ramped from 0 to lambda between 30 % and
-60 % of the steps, because pinned from the start the rank collapses and unpinned an overcomplete F need not vanish on M.
+60 % of the steps, because pinned from the start the rank collapses and unpinned an overcomplete F need not vanish on M. lambda = 300; 20 for a
+single output, which vanishes by itself and is only rid of its curvature bias (300 flattens it where the data have more detail than the network).
 
 m = 1 for closed hypersurfaces (two-sided, so a regular F exists). Otherwise m = h + 2 with h the dimension of the affine hull, read with constant rank
 r = h - d. A regular F with m = r exists only where the normal bundle is trivial, never for a non-orientable M. With m = h one exists always, F = x - pi(x),
@@ -36,10 +37,11 @@ from topogen.learning.trainer import Callback, EarlyStopping, Settings, Training
 
 __all__ = ["ConstraintLearner", "LearnedConstraint", "NoiseLevels", "Ramp", "learn_constraint", "noise_levels"]
 
-PIN = 300.0
+PIN, PIN_ONE = 300.0, 20.0
 EXTRA_OUTPUTS = 2
 FAR_SHARE, FAR_SCALE = 0.15, 0.35
 FINEST = 0.007
+NARROW, WIDE, DETAILED = 128, 256, 0.05
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class ConstraintLearner(nn.Module):
     """The objective above for a `network`, on rows (coordinates in the hull, log s_min, log s_max); `far` the largest
     scale in units of the network's coordinates, `pin` is lambda, `share` its current fraction."""
 
-    def __init__(self, network: ConstraintNetwork, far: float, pin: float = PIN) -> None:
+    def __init__(self, network: ConstraintNetwork, far: float, pin: float) -> None:
         super().__init__()
         self.network = network
         self.log_far = math.log(far)
@@ -118,7 +120,7 @@ def learn_constraint(
     *,
     closed: bool,
     settings: Settings | None = None,
-    width: int = 128,
+    width: int | None = None,
     skip: float = 0.5,
     generator: torch.Generator | None = None,
     checkpoint: Path | None = None,
@@ -133,13 +135,19 @@ def learn_constraint(
     spread = float((points - hull.mean).norm(dim=1).square().mean().sqrt())
     codim = hull.dim - dim
     outputs = 1 if codim == 1 and closed else hull.dim + EXTRA_OUTPUTS
+    width = width if width is not None else _width(scales)
     network = ConstraintNetwork(hull.mean, spread, hull.basis, outputs, width, skip=skip if outputs > 1 else 0.0, generator=generator)
     levels = noise_levels(scales, codim)
     rows = torch.cat([network.coordinates(points), _logs(levels.low / spread), _logs(levels.high / spread)], 1)
-    learner = ConstraintLearner(network, levels.far / spread)
+    learner = ConstraintLearner(network, levels.far / spread, PIN_ONE if outputs == 1 else PIN)
     callbacks: list[Callback] = [Ramp(learner), EarlyStopping()]
     training = train(learner, rows, settings, generator=generator, callbacks=callbacks, checkpoint=checkpoint, label="constraint", quiet=quiet)
     return LearnedConstraint(network, levels, training)
+
+
+def _width(scales: Scales) -> int:
+    """Wider layers for sets with features that are small beside their diameter."""
+    return WIDE if scales.reach < DETAILED * scales.diameter else NARROW
 
 
 def _logs(lengths: Tensor) -> Tensor:

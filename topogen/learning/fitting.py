@@ -1,4 +1,7 @@
-"""From a cleaned cloud to an `ImplicitManifold`: hull, scales, constraint, gate, and the data brought onto it.
+"""From a cleaned cloud to an `ImplicitManifold`: hull, scales, noise, constraint, gate, and the data brought onto it.
+
+Noise above .2 % of the diameter is first averaged away by local quadratic sheets (measured at 1 %: the distance to the truth falls by a fifth on surfaces,
+a third on curves).
 
 A constraint is judged by its *defects*: data points where the smallest kept singular value is below half its median (a seam where the sign of a
 single output could not be chosen, a place where F vanishes to second order). Attempts are made in this order until one has at most 2 in a thousand, and the
@@ -16,6 +19,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import DivergenceError, InvalidInputError
+from topogen.geometry.denoising import onto_sheets
 from topogen.geometry.dimension import AffineHull, affine_hull
 from topogen.geometry.neighbours import nearest
 from topogen.geometry.scales import Scales, estimate_scales
@@ -27,6 +31,7 @@ from topogen.manifolds.implicit import ImplicitManifold
 __all__ = ["Fitted", "fit_implicit", "gate_of"]
 
 GATE_NEIGHBOURS = 40
+NOISY = 2e-3
 FEW_DEFECTS = 2e-3
 SLACK = 4.0
 Attempt = tuple[bool, float]
@@ -62,6 +67,10 @@ def fit_implicit(
     hull = _hull(points, dim)
     scales = estimate_scales(hull.coordinates(points), dim, generator=generator)
     notes = [f"hull: {hull.dim} of {points.shape[1]} linear directions carry more than noise"] if hull.dim < points.shape[1] else []
+    if scales.resolved and scales.noise > NOISY * scales.diameter:
+        notes.append(f"noise: {scales.noise:.3g} per coordinate; the data were moved onto quadratic sheets of {scales.k} neighbours before learning")
+        points = onto_sheets(hull.coordinates(points), dim, scales.k) @ hull.basis.T + hull.mean
+        scales = estimate_scales(hull.coordinates(points), dim, generator=generator)
     attempts = _ATTEMPTS if hull.dim - dim == 1 and not boundary and not pieces else _ATTEMPTS[1:]
 
     def learn(attempt: Attempt, file: Path | None) -> LearnedConstraint:
