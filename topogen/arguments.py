@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import threading
 from collections.abc import Callable, Sequence
 
 import topogen
@@ -122,18 +123,32 @@ def _learning(verb: argparse.ArgumentParser) -> None:
 def _common(verb: argparse.ArgumentParser) -> None:
     group = verb.add_argument_group("common options")
     group.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    group.add_argument("--seed", type=int, default=0)
+    group.add_argument("--seed", type=_seed, default=0)
     group.add_argument("--quiet", action="store_true", help="say nothing on stderr but errors")
     group.add_argument("--threads", type=_positive, help="threads of torch")
     group.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     group.add_argument("--max-memory", type=_bytes, metavar="SIZE", help="memory for persistent homology, such as 2G")
-    group.add_argument("--timeout", type=float, metavar="SECONDS", help="stop after so long with exit code 4")
+    group.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="stop after so long with exit code 4")
 
 
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected at least 1, found {text}")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"expected 0 to 2^63 - 1, found {text}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"expected a positive number of seconds, found {text}")
     return value
 
 

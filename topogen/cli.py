@@ -17,12 +17,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from topogen.errors import BudgetExceeded, InvalidInputError, TopogenError
+from topogen.errors import InvalidInputError, TopogenError
 
 __all__ = ["main"]
 
 SCHEMA_VERSION = 1
-INTERNAL, INTERRUPTED = 70, 130
+OVER_BUDGET, INTERNAL, INTERRUPTED = 4, 70, 130
+
+
+class _TimeUp(BaseException):
+    """--timeout is over. No Exception, so that nothing on the way up takes it for a failure it can deal with."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,13 +51,15 @@ def _guarded(options: Namespace) -> int:
         return 0
     except OSError as error:
         return _fail(options, f"{error.filename or 'output'}: {error.strerror or error}", 3)
+    except _TimeUp:
+        return _fail(options, f"--timeout: {options.timeout:g} seconds are over; give more time, fewer --steps or fewer points", OVER_BUDGET)
     except KeyboardInterrupt:
         return _fail(options, "interrupted", INTERRUPTED)
     except MemoryError:
-        return _fail(options, "out of memory; use fewer points or samples", 4)
-    except Exception:  # noqa: BLE001  the last line of defence: Python's own exit code 1 would read as "refuted"
+        return _fail(options, "out of memory; use fewer points or samples", OVER_BUDGET)
+    except Exception as error:  # noqa: BLE001  the last line of defence: Python's own exit code 1 would read as "refuted"
         traceback.print_exc()
-        return INTERNAL
+        return _fail(options, f"internal error: {type(error).__name__}: {error}", INTERNAL)
 
 
 def _run(options: Namespace) -> int:
@@ -67,7 +73,8 @@ def _run(options: Namespace) -> int:
     started = time.perf_counter()
     document, text, code = verbs.VERBS[options.verb](options, _say(options))
     if options.json:
-        print(json.dumps({**_header(options), "seconds": round(time.perf_counter() - started, 3), **document}, allow_nan=False))
+        header = _header(options)
+        print(json.dumps({**header, "seconds": round(time.perf_counter() - started, 3), **document, **header}, allow_nan=False))
     elif text:
         print(text)
     sys.stdout.flush()
@@ -95,7 +102,7 @@ def _fail(options: Namespace, message: str, code: int) -> int:
     line = " ".join(message.split())
     print(f"topogen: error: {line}", file=sys.stderr)
     if options.json:
-        print(json.dumps({"schema_version": SCHEMA_VERSION, "command": options.verb, "error": line, "exit_code": code}))
+        print(json.dumps({**_header(options), "error": line, "exit_code": code}))
     return code
 
 
@@ -111,13 +118,13 @@ def _check_device(device: str) -> None:
 
 @contextmanager
 def _timeout(seconds: float | None) -> Iterator[None]:
-    """Raise BudgetExceeded in the main thread after `seconds`."""
+    """Raise _TimeUp in the main thread after `seconds`."""
     if seconds is None or not hasattr(signal, "setitimer"):
         yield
         return
 
     def ring(number: int, frame: object) -> None:
-        raise BudgetExceeded(f"--timeout: {seconds:g} seconds are over; give more time, fewer --steps or fewer points")
+        raise _TimeUp
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

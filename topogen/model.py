@@ -170,11 +170,12 @@ def _build(part: str, document: Mapping[str, Any], tensors: Mapping[str, Tensor]
     from topogen.errors import CheckpointError
 
     entry = document.get(part)
-    if not isinstance(entry, dict) or entry.get("kind") not in registry or not isinstance(entry.get("config"), dict):
+    known = isinstance(entry, dict) and isinstance(entry.get("kind"), str) and entry["kind"] in registry
+    if not known or not isinstance(entry.get("config"), dict):
         found = entry.get("kind") if isinstance(entry, dict) else None
         raise CheckpointError(f"model.json: {part} of kind {found!r} is not registered; known are {', '.join(registry)}")
     own = {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
     try:
         return registry[entry["kind"]].build(entry["config"], own, *context)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"model.json: {part} cannot be built from its configuration ({error}); the file was altered") from error

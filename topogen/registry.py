@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from topogen.distributions.uniform import Uniform
+from topogen.errors import NotSupportedError
 from topogen.learning.network import ConstraintNetwork
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.gate import Gate
@@ -29,7 +30,7 @@ _NUMBERS = ("dim", "ambient_dim", "predictor_steps", "max_step", "max_iterations
 def _describe_implicit(manifold: ImplicitManifold) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
     network = manifold.constraint
     if not isinstance(network, ConstraintNetwork):
-        raise TypeError(f"constraint of type {type(network).__name__}")
+        raise NotSupportedError(f"save: a constraint of type {type(network).__name__} is not registered; only learned constraints can be saved")
     config = {name: _finite(getattr(manifold, name)) for name in _NUMBERS} | {"network": {name: getattr(network, name) for name in _SIZES}}
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     if manifold.gate is not None:

@@ -10,11 +10,12 @@ tensors, and how to build it from them; names outside the registry are refused.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from topogen.errors import CheckpointError
 
-__all__ = ["SCHEMA_VERSION", "Description", "Kind", "kind_of", "read_folder", "write_folder"]
+__all__ = ["SCHEMA_VERSION", "Description", "Kind", "check_folder", "kind_of", "read_folder", "write_folder"]
 
 SCHEMA_VERSION = 1
 _JSON = "model.json"
@@ -57,17 +58,23 @@ def kind_of(thing: Any, registry: Mapping[str, Kind]) -> Kind | None:
     return next((kind for kind in registry.values() if kind.covers(thing)), None)
 
 
-def write_folder(folder: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Save a model's `document` and `tensors` in `folder`, made where it is missing; a model saved there before is replaced, anything else refused."""
+def check_folder(folder: Path) -> None:
+    """Raise CheckpointError unless a model can be saved in `folder`: missing, empty, or holding an earlier model."""
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / _JSON).is_file())):
         raise CheckpointError(f"{folder}: exists and is not a saved model; name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_folder(folder: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Save a model's `document` and `tensors` in `folder`, made where it is missing; a model saved there before is replaced, anything else refused."""
+    check_folder(folder)
     blob = save_tensors({name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()})
     digest = hashlib.sha256(blob).hexdigest()
     name = f"tensors-{digest[:16]}.safetensors"
-    _replace(folder / name, blob)
     full = {"schema_version": SCHEMA_VERSION, **document, "tensors": {"file": name, "sha256": digest}}
-    _replace(folder / _JSON, (json.dumps(full, indent=1, allow_nan=False) + "\n").encode())
+    text = json.dumps(full, indent=1, allow_nan=False) + "\n"
+    with _undone(folder, folder / name):
+        _replace(folder / name, blob)
+        _replace(folder / _JSON, text.encode())
     for old in folder.glob("tensors-*.safetensors"):
         if old.name != name:
             old.unlink(missing_ok=True)
@@ -81,8 +88,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise CheckpointError(f"{folder / _JSON}: does not name its tensors; the file was altered")
     try:
         blob = (folder / entry["file"]).read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{folder}: tensors missing ({error.strerror}); copy the whole folder of a saved model") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        raise CheckpointError(f"{folder}: tensors missing ({error}); copy the whole folder of a saved model") from error
     if hashlib.sha256(blob).hexdigest() != entry.get("sha256"):
         raise CheckpointError(f"{folder / entry['file']}: does not match the SHA-256 in {_JSON}; the file is torn or altered")
     return document, _finite(_parse(blob, folder), folder)
@@ -93,7 +100,7 @@ def _read_document(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); give the folder of a saved model") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not valid JSON ({error}); the file is torn or altered") from error
     if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
         found = document.get("schema_version") if isinstance(document, dict) else type(document).__name__
@@ -113,6 +120,28 @@ def _finite(tensors: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{folder}: tensor {name!r} holds values that are not finite; the model is unusable")
     return tensors
+
+
+@contextlib.contextmanager
+def _undone(folder: Path, tensors: Path) -> Iterator[None]:
+    """Where the block fails, take away what it added to `folder`: the tensors, and the folder itself."""
+    new_folder, new_tensors = not folder.exists(), not tensors.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if new_tensors and not _named(folder, tensors.name):
+            tensors.unlink(missing_ok=True)
+        if new_folder:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _named(folder: Path, tensors: str) -> bool:
+    with contextlib.suppress(OSError):
+        return tensors.encode() in (folder / _JSON).read_bytes()
+    return False
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -16,6 +16,8 @@ from topogen.errors import InvalidInputError
 from topogen.learning.trainer import Settings
 from topogen.manifolds import shapes
 from topogen.points import read, write
+from topogen.points.screening import suffix_of
+from topogen.saving import check_folder
 from topogen.topology.budget import Budget
 from topogen.topology.surfaces import mesh_of
 
@@ -35,8 +37,11 @@ def inspect(options: Namespace, say: Say) -> Answer:
 def fit(options: Namespace, say: Say) -> Answer:
     """Learn a model and save it."""
     target = Path(options.output)
-    points = _read(options.cloud, options)
     _check_place(target, options.cloud)
+    check_folder(target)
+    if options.checkpoint is not None:
+        _check_place(Path(options.checkpoint), options.cloud, "--checkpoint")
+    points = _read(options.cloud, options)
     inspection = topogen.inspect(points, dim=options.dim, fields=options.fields, seed=options.seed, budget=_budget(options))
     model = topogen.fit(
         points, options.manifold, options.density, seed=options.seed, settings=_settings(options), inspection=inspection,
@@ -50,7 +55,7 @@ def fit(options: Namespace, say: Say) -> Answer:
 def sample(options: Namespace, say: Say) -> Answer:
     """Draw points, or write the zero set as a mesh."""
     target = Path(options.output)
-    _check_place(target)
+    _check_file(target)
     model = topogen.load(options.model)
     suffix = target.suffix.lower()
     wants_mesh = options.mesh if options.mesh is not None else suffix == ".stl" or (suffix in MESHES and options.n is None)
@@ -69,7 +74,7 @@ def sample(options: Namespace, say: Say) -> Answer:
 def project(options: Namespace, say: Say) -> Answer:
     """Bring points onto the manifold; those that do not converge are left out of the file and counted."""
     target = Path(options.output)
-    _check_place(target, options.cloud)
+    _check_file(target, options.cloud)
     model = topogen.load(options.model)
     points = _read(options.cloud, options)
     found = model.project(points)
@@ -107,7 +112,7 @@ def list_shapes(options: Namespace, say: Say) -> Answer:
     if options.output is None:
         row = _shape_row(options.name)
         return row, "\n".join(f"{key:12}{value}" for key, value in row.items()), 0
-    _check_place(Path(options.output))
+    _check_file(Path(options.output))
     generator = torch.Generator().manual_seed(options.seed)
     points = shapes.get(options.name).sample(options.n, generator=generator)
     points = points + options.noise * torch.randn(points.shape, generator=generator, dtype=points.dtype)
@@ -119,6 +124,7 @@ def run(options: Namespace, say: Say) -> Answer:
     """Everything in a row."""
     from topogen.report.run import run as run_all
 
+    _check_outside(Path(options.output), options.cloud)
     points = _read(options.cloud, options)
     outcome = run_all(
         points, options.output, expect=options.expect, fields=options.fields, dim=options.dim, manifold=options.manifold, density=options.density,
@@ -153,15 +159,27 @@ def _budget(options: Namespace) -> Budget | None:
     return None if options.max_memory is None else Budget(max_bytes=options.max_memory)
 
 
-def _check_place(target: Path, source: str | None = None) -> None:
+def _check_file(target: Path, source: str | None = None) -> None:
+    """As `_check_place`, and refuse a name whose suffix cannot be written."""
+    _check_place(target, source)
+    suffix_of(target)
+
+
+def _check_place(target: Path, source: str | None = None, option: str = "--output") -> None:
     """Refuse before any work what could not be written at its end, or would write over the input."""
     parent = target.absolute().parent
     if not parent.is_dir():
-        raise InvalidInputError(f"--output: the folder {parent} does not exist; make it first")
+        raise InvalidInputError(f"{option}: the folder {parent} does not exist; make it first")
     if not os.access(parent, os.W_OK):
-        raise InvalidInputError(f"--output: the folder {parent} cannot be written to")
+        raise InvalidInputError(f"{option}: the folder {parent} cannot be written to")
     if source is not None and target.exists() and os.path.exists(source) and target.samefile(source):
-        raise InvalidInputError(f"--output: {target} is the input; name another file")
+        raise InvalidInputError(f"{option}: {target} is the input; name another file")
+
+
+def _check_outside(folder: Path, source: str) -> None:
+    """Refuse an output folder that holds the input: a run replaces the whole folder."""
+    if folder.resolve() in Path(source).resolve().parents:
+        raise InvalidInputError(f"--output: {folder} holds the input {source} and would be replaced; name another folder")
 
 
 def _shape_row(name: str) -> dict[str, Any]:

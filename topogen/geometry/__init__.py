@@ -1,0 +1,1 @@
+"""Pure numerics on tensors and callables: projection, frames, curvature, neighbours, dimension, scales, meshes. Knows no manifold."""

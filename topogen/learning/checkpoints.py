@@ -40,8 +40,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0][:120]}); delete it to start again") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        why = " ".join(str(error).split())[:120] or type(error).__name__
+        raise CheckpointError(f"{path}: not a readable checkpoint ({why}); delete it to start again") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA or not isinstance(content.get("state"), dict):
         raise CheckpointError(f"{path}: not a topogen checkpoint of schema {SCHEMA}; delete it to start again")
     state: dict[str, Any] = content["state"]
     return state

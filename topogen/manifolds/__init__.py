@@ -1,7 +1,9 @@
 """Manifolds: the contract, implicit manifolds, shapes with known truth, and geoopt's own through an adapter."""
 
+from topogen.manifolds import shapes
+from topogen.manifolds.adapter import adapt
 from topogen.manifolds.base import Manifold, Projection
 from topogen.manifolds.gate import Gate
 from topogen.manifolds.implicit import ImplicitManifold
 
-__all__ = ["Gate", "ImplicitManifold", "Manifold", "Projection"]
+__all__ = ["Gate", "ImplicitManifold", "Manifold", "Projection", "adapt", "shapes"]

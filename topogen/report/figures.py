@@ -21,30 +21,45 @@ def draw_run(path: Path, data: Tensor, samples: Tensor, title: str) -> None:
 
 
 def draw_clouds(path: Path, clouds: dict[str, Tensor], title: str) -> None:
-    """Write a PNG with one panel per named cloud (n, D): its coordinates for D <= 3, else the first three principal coordinates of the first cloud."""
+    """Write a PNG with one panel per named cloud (n, D), all on the same axes.
+
+    For D <= 3 the axes are the coordinates, above the first three principal coordinates of the first cloud, and the fourth is the colour.
+    Raises MissingDependencyError without matplotlib.
+    """
     figure_class, canvas = _matplotlib()
-    first = next(iter(clouds.values())).double()
-    centre, axes, labels = _view(first)
+    centre, axes, labels = _view(next(iter(clouds.values())).double())
     shown = {name: _thin((cloud.double() - centre) @ axes) for name, cloud in clouds.items()}
-    flat = axes.shape[1] < 3
-    figure = figure_class(figsize=(5.2 * len(clouds), 5.2))
+    together = torch.cat(list(shown.values()))
+    limits = torch.stack([together.amin(0), together.amax(0)], dim=1).tolist()
+    figure = figure_class(figsize=(5.4 * len(clouds) + (0.8 if len(labels) > 3 else 0.0), 5.4), layout="constrained")
     canvas(figure)
-    limits = torch.stack([torch.cat(list(shown.values())).amin(0), torch.cat(list(shown.values())).amax(0)]).tolist()
-    for number, (name, cloud) in enumerate(shown.items()):
-        panel = figure.add_subplot(1, len(clouds), number + 1, projection=None if flat else "3d")
-        panel.scatter(*cloud.T.numpy(), s=2 if flat else 1.2, alpha=0.6, linewidths=0)
-        _dress(panel, name, labels, limits)
-    figure.suptitle(title, fontsize=10, wrap=True)
+    panels = [figure.add_subplot(1, len(clouds), i + 1, projection="3d" if len(labels) > 2 else None) for i in range(len(clouds))]
+    for panel, (name, cloud) in zip(panels, shown.items(), strict=True):
+        drawn = _scatter(panel, cloud, limits)
+        _dress(panel, name, labels[:3], limits[:3])
+    if len(labels) > 3:
+        figure.colorbar(drawn, ax=panels, label=labels[3], shrink=0.6)
+    figure.suptitle(title, fontsize=11, wrap=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 def _view(cloud: Tensor) -> tuple[Tensor, Tensor, list[str]]:
+    """Centre, axes (D, 1..4) and their names."""
     ambient = cloud.shape[1]
     if ambient <= 3:
         return torch.zeros(ambient, dtype=cloud.dtype), torch.eye(ambient, dtype=cloud.dtype), [f"x{i + 1}" for i in range(ambient)]
     centre = cloud.mean(0)
-    axes = torch.linalg.svd(cloud - centre, full_matrices=False).Vh[:3].T
-    return centre, axes, [f"principal coordinate {i + 1}" for i in range(3)]
+    axes = torch.linalg.svd(cloud - centre, full_matrices=False).Vh[:4].T
+    return centre, axes, [f"principal {i + 1}" for i in range(axes.shape[1])]
+
+
+def _scatter(panel: Any, cloud: Tensor, limits: list[list[float]]) -> Any:
+    """The points of (n, 1..4); from three columns on coloured by the last, which is the height or the fourth coordinate."""
+    columns = cloud.T.numpy()
+    if len(columns) < 3:
+        return panel.scatter(columns[0], columns[-1] if len(columns) == 2 else 0 * columns[0], s=6, alpha=0.6, linewidths=0)
+    low, high = limits[-1]
+    return panel.scatter(*columns[:3], c=columns[-1], vmin=low, vmax=high, cmap="viridis", s=5, alpha=0.8, linewidths=0)
 
 
 def _thin(cloud: Tensor) -> Tensor:
@@ -54,12 +69,14 @@ def _thin(cloud: Tensor) -> Tensor:
 
 def _dress(panel: Any, name: str, labels: list[str], limits: list[list[float]]) -> None:
     panel.set_title(name, fontsize=10)
-    for axis, label, low, high in zip("xyz", labels, *limits, strict=False):
-        getattr(panel, f"set_{axis}label")(label, fontsize=8)
+    for axis, label, (low, high) in zip("xyz", labels, limits, strict=False):
+        getattr(panel, f"set_{axis}label")(label, fontsize=9)
         pad = 0.05 * (high - low or 1.0)
         getattr(panel, f"set_{axis}lim")(low - pad, high + pad)
+    panel.tick_params(labelsize=8)
+    panel.locator_params(nbins=5)
     if len(labels) == 3:
-        panel.set_box_aspect([high - low or 1.0 for low, high in zip(*limits, strict=True)])
+        panel.set_box_aspect([high - low or 1.0 for low, high in limits], zoom=0.95)
     else:
         panel.set_aspect("equal")
 

@@ -34,16 +34,27 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
     place.chmod(0o755)
     try:
         yield place
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            folder.replace(old)
-            place.replace(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            place.replace(folder)
+        _swap(place, folder)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
+
+
+def _swap(place: Path, folder: Path) -> None:
+    """Rename `place` to `folder`; what was there goes only once that is done, and comes back where it fails."""
+    if not folder.exists():
+        place.replace(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    try:
+        folder.replace(old)
+        place.replace(folder)
+    except BaseException:
+        if not folder.exists():
+            old.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _nearest_parent(folder: Path) -> None:

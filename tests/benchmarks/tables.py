@@ -1,0 +1,64 @@
+"""Write docs/benchmarks.md from the rows measured so far: `python tests/benchmarks/tables.py`."""
+
+import pathlib
+from statistics import mean
+
+from rows import Row, markdown, table
+
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "benchmarks.md"
+SHAPES = (
+    "name", "seeds", "samples_to_shape_pct", "shape_to_manifold_pct", "samples_to_shape_sigma", "shape_to_manifold_sigma", "unprojected_sigma",
+    "ghosts_pct", "gap_1pct", "tilt_99pct", "betti_right", "volume_error_pct", "fit_seconds", "fit_in_references",
+)  # fmt: skip
+
+
+def merged(rows: list[Row]) -> list[Row]:
+    """One row per shape and noise: means over seeds, the worst of what must hold in every run."""
+    groups: dict[str, list[Row]] = {}
+    for entry in rows:
+        groups.setdefault(entry["name"].rsplit("-", 1)[0], []).append(entry)
+    return [_merge(name, group) for name, group in groups.items()]
+
+
+def _merge(name: str, group: list[Row]) -> Row:
+    def average(key: str) -> float | None:
+        values = [entry[key] for entry in group if entry.get(key) is not None]
+        return mean(values) if values else None
+
+    row: Row = {"name": name, "seeds": len(group), **{key: average(key) for key in SHAPES[2:] if key != "betti_right"}}
+    worst = {"ghosts_pct": max, "tilt_99pct": max, "gap_1pct": min}
+    row |= {key: pick(entry[key] for entry in group) for key, pick in worst.items()}
+    row["betti_right"] = f"{sum(entry['betti_right'] for entry in group)}/{len(group)}"
+    return row
+
+
+def main() -> None:
+    """Replace the generated part of the page, below its marker."""
+    marker = "<!-- generated -->"
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else f"# Benchmarks\n\n{marker}\n"
+    parts = [text.split(marker)[0] + marker]
+    shapes = merged(table("shapes"))
+    parts += ["## Shapes, clean", markdown([r for r in shapes if "-0.0" in r["name"] and "-0.01" not in r["name"]], [c for c in SHAPES if "sigma" not in c])]
+    parts += ["## Shapes, noise of 1 % of the diameter", markdown([r for r in shapes if "-0.01" in r["name"]], SHAPES)]
+    for title, name in (
+        ("Bounded surfaces", "bounded"),
+        ("Noise", "noise"),
+        ("A thousand points", "thousand"),
+        ("Real data", "real"),
+        ("Projection", "projection"),
+    ):
+        for group in _alike(table(name)):
+            parts += [f"## {title}", markdown(group, tuple(group[0]))]
+    PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _alike(rows: list[Row]) -> list[list[Row]]:
+    """Rows with the same columns together."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for entry in rows:
+        groups.setdefault(tuple(entry), []).append(entry)
+    return list(groups.values())
+
+
+if __name__ == "__main__":
+    main()
