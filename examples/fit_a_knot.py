@@ -27,12 +27,12 @@ def main() -> int:
     inspection = topogen.inspect(cloud, seed=options.seed)
     print(inspection.to_text())
 
-    model = topogen.fit(cloud, seed=options.seed, inspection=inspection, settings=Settings(steps=800 if options.short else 4000))
+    model = topogen.fit(cloud, seed=options.seed, inspection=inspection, settings=Settings(steps=2000) if options.short else None)
     curve = model.sample(1000 if options.short else 3000, generator=torch.Generator().manual_seed(options.seed))
     distance = (cloud - model.project(cloud).points).norm(dim=-1).mean()
     print(f"the data lie {distance:.4f} from the learned curve on average; noise estimated at {inspection.noise:.4f} per normal coordinate")
 
-    result = topogen.verify(model, expect="circle", n_samples=2000 if options.short else None, seed=options.seed)
+    result = topogen.verify(model, expect="circle", n_samples=3000 if options.short else None, seed=options.seed)
     print(f"homology of a circle: {result.verdict}, {result.summary}")
     draw(options.output, cloud, curve, f"A learned trefoil knot: homology of a circle {result.verdict}")
     print(f"picture in {options.output}")
@@ -53,13 +53,14 @@ def draw(path: Path, cloud: torch.Tensor, curve: torch.Tensor, title: str) -> No
     figure = Figure(figsize=(11, 5.5), layout="constrained")
     for number, (elevation, azimuth) in enumerate([(30, -60), (90, -90)], start=1):
         panel = figure.add_subplot(1, 2, number, projection="3d")
-        panel.scatter(*cloud.T.numpy(), s=4, alpha=0.3, linewidths=0, color="tab:gray", label=f"data ({len(cloud)} noisy points)")
-        panel.scatter(*curve.T.numpy(), s=3, alpha=1.0, linewidths=0, color="tab:red", label=f"learned curve ({len(curve)} samples)")
+        panel.scatter(*cloud.T.numpy(), s=7, alpha=0.5, linewidths=0, depthshade=False, color="gray", label=f"data ({len(cloud)} noisy points)")
+        panel.scatter(*curve.T.numpy(), s=2, linewidths=0, depthshade=False, color="tab:red", label=f"learned curve ({len(curve)} samples)")
         panel.view_init(elevation, azimuth)
         panel.set(xlabel="x1", ylabel="x2", zlabel="x3" if elevation < 90 else "")
-        panel.set_aspect("equal")
+        panel.locator_params(nbins=5)
+        panel.set_box_aspect((cloud.amax(0) - cloud.amin(0)).tolist(), zoom=0.9)
     panel.set_zticks([])
-    figure.axes[0].legend(loc="upper left", markerscale=4)
+    figure.axes[0].legend(loc="upper left", markerscale=2)
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
 

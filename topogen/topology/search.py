@@ -24,6 +24,7 @@ __all__ = ["Search"]
 ALPHA_CAP, CURVE_CAP = 12_000, 1_000
 RIPS_STEPS = (100, 200, 300, 500, 800, 1200, 2000, 3000, 4500, 6000)
 RIPS_SECONDS = 12.0
+FEWEST = 100
 PILOT, PILOT_RATIO = 200, 1.3
 
 
@@ -54,6 +55,15 @@ class Search:
             chosen = self._first(len(self.all.indices))
             return chosen, *self._asked_end(chosen, degree, budget)
         return self._best_rips(degree, budget)
+
+    def can_do_with_fewer(self, chosen: Landmarks) -> bool:
+        """Whether the number of landmarks is ours to lower."""
+        return self.asked == "auto" and len(chosen.indices) > FEWEST
+
+    def fewer(self, chosen: Landmarks, degree: int, budget: Budget) -> tuple[Landmarks, Scale, float | None]:
+        """A quarter of the landmarks, with their scale and the end of their filtration."""
+        less = self._first(max(FEWEST, len(chosen.indices) // 4))
+        return (less, self._scale(less), None) if self.rule.filtration == "cech" else (less, *self._asked_end(less, degree, budget))
 
     def _scaling_dimension(self) -> float:
         """Dimension at the scale of the landmarks: the covering radius of m of them falls like m^(-1/d)."""

@@ -1,0 +1,72 @@
+"""The examples run from any folder in short mode, say what they found, exit as they promise and write a picture."""
+
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+SECONDS = 120
+
+
+def run(folder: pathlib.Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One example in a folder of its own, in short mode and with one thread."""
+    command = [sys.executable, str(EXAMPLES / script), "--short", "--output", str(folder / "picture.png"), *arguments]
+    path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+def size(path: pathlib.Path) -> tuple[int, int]:
+    """Width and height of a PNG that decodes as a whole and is not of one colour."""
+    from matplotlib.image import imread
+
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    pixels = imread(path)
+    width, height = struct.unpack(">II", head[16:24])
+    assert pixels.shape[:2] == (height, width)
+    assert float(pixels[..., :3].std()) > 0.01, "the picture is empty"
+    return width, height
+
+
+@pytest.mark.parametrize(
+    ("script", "key_line"),
+    [
+        ("fit_a_knot.py", "homology of a circle: CONFIRMED"),
+        ("optimise_on_a_learned_manifold.py", "geoopt reaches"),
+        ("verify_in_a_pipeline.py", "klein_bottle.npy: CONFIRMED as klein_bottle"),
+    ],
+)
+def test_example(tmp_path, script, key_line):
+    done = run(tmp_path, script)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert key_line in done.stdout
+    width, height = size(tmp_path / "picture.png")
+    assert 400 <= width <= 2000
+    assert 400 <= height <= 2000
+
+
+def test_the_pipeline_refutes_a_torus_as_a_klein_bottle(tmp_path):
+    done = run(tmp_path, "verify_in_a_pipeline.py", str(ROOT / "data" / "torus.csv"), "--expect", "klein_bottle", "--json", "evidence.json")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "torus.csv: REFUTED as klein_bottle" in done.stdout
+    assert json.loads((tmp_path / "evidence.json").read_text(encoding="utf-8"))["verdict"] == "REFUTED"
+    size(tmp_path / "picture.png")
+
+
+def test_the_pipeline_says_what_it_cannot_read(tmp_path):
+    (tmp_path / "empty.csv").touch()
+    done = run(tmp_path, "verify_in_a_pipeline.py", "empty.csv")
+    assert done.returncode == 3
+    assert done.stderr.startswith("cannot check empty.csv")
+    assert not (tmp_path / "picture.png").exists()
+
+
+def test_every_example_is_run():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {"fit_a_knot.py", "optimise_on_a_learned_manifold.py", "verify_in_a_pipeline.py"}
