@@ -52,9 +52,9 @@ def draw(path: Path, cloud: torch.Tensor, curve: torch.Tensor, title: str) -> No
     """Draw the data (n, 3) and the samples of the learned curve (m, 3), from the side and from above."""
     figure = Figure(figsize=(11, 5.5), layout="constrained")
     for number, (elevation, azimuth) in enumerate([(30, -60), (90, -90)], start=1):
-        panel = figure.add_subplot(1, 2, number, projection="3d")
+        panel = figure.add_subplot(1, 2, number, projection="3d", computed_zorder=False)
         panel.scatter(*cloud.T.numpy(), s=7, alpha=0.5, linewidths=0, depthshade=False, color="gray", label=f"data ({len(cloud)} noisy points)")
-        panel.scatter(*curve.T.numpy(), s=2, linewidths=0, depthshade=False, color="tab:red", label=f"learned curve ({len(curve)} samples)")
+        panel.scatter(*curve.T.numpy(), s=4, linewidths=0, depthshade=False, color="tab:red", label=f"learned curve ({len(curve)} samples)")
         panel.view_init(elevation, azimuth)
         panel.set(xlabel="x1", ylabel="x2", zlabel="x3" if elevation < 90 else "")
         panel.locator_params(nbins=5)

@@ -60,7 +60,12 @@ def _describe_shape(shape: Shape) -> tuple[Mapping[str, Any], Mapping[str, Tenso
 
 def _shape_name(shape: object) -> str | None:
     """Name of a shape with default radii, the only ones a file can hold today."""
-    return next((name for name in SHAPES if repr(get(name)) == repr(shape)), None)
+    return next((name for name in SHAPES if _facts(get(name)) == _facts(shape)), None)
+
+
+def _facts(shape: object) -> tuple[type, dict[str, Any]]:
+    """Class and plain attributes, radii among them (a repr does not show these); what the class defines, cached values, is left out."""
+    return type(shape), {key: value for key, value in vars(shape).items() if not hasattr(type(shape), key) and isinstance(value, (int, float, str))}
 
 
 def _build_uniform(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> Uniform:

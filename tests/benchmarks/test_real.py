@@ -9,7 +9,9 @@ import pytest
 import torch
 from rows import Row, markdown, reference_seconds, row
 
-from topogen import fit, inspect, points, verify
+from topogen import fit, points, verify
+from topogen.geometry.dimension import estimate_dimension
+from topogen.learning import fit_implicit
 from topogen.topology.surfaces import mesh_of
 
 DATA = pathlib.Path(os.environ.get("TOPOGEN_DATA", "nowhere"))
@@ -52,13 +54,13 @@ def cyclooctane() -> Row:
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(data), generator=generator)
     held_out, training = data[order[: len(data) // 10]], data[order[len(data) // 10 :]]
-    dim = inspect(training, seed=0).dim
+    dim = estimate_dimension(training, generator=generator).dim
     start = time.process_time()
-    model = fit(training, dim=2, seed=0, quiet=True)
+    model = fit_implicit(training, 2, generator=generator, quiet=True)
     seconds = time.process_time() - start
     noisy = held_out + 0.1 * torch.randn(held_out.shape, generator=generator, dtype=torch.float64) / 24**0.5
     truth = constant_distances(data).mean(0)
-    found = model.project(noisy)
+    found = model.manifold.project(noisy)
     error = lambda x: (constant_distances(x) / truth - 1).abs()  # noqa: E731
     before, after = error(noisy), error(found.points[found.converged])
     spectrum = model.manifold.spectrum(held_out)

@@ -36,3 +36,16 @@ def test_leading_shapes_and_dtype_follow_the_input():
 def test_weights_are_drawn_from_the_generator_alone():
     assert all(torch.equal(a, b) for a, b in zip(make(1).parameters(), make(1).parameters(), strict=True))
     assert not torch.equal(make(1).layers[0].weight, make(2).layers[0].weight)
+
+
+def test_the_gradient_is_that_of_half_the_squared_norm():
+    network = make().double()
+    x = torch.randn(9, 5, dtype=torch.float64, requires_grad=True)
+    (expected,) = torch.autograd.grad(0.5 * (network(x) ** 2).sum(), x)
+    assert torch.allclose(network.gradient(x), expected, atol=1e-10)
+
+
+def test_the_global_generator_is_left_alone():
+    before = torch.get_rng_state()
+    make(3)
+    assert torch.equal(before, torch.get_rng_state())

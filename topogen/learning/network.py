@@ -87,6 +87,13 @@ class ConstraintNetwork(nn.Module):
             back = (back * slope) @ layer.weight
         return back + value @ self.linear
 
+    def gradient(self, x: Tensor) -> Tensor:
+        """J^t F (n, D) at points (n, D), the gradient of half the squared norm of F, without autograd; x - J^t F is the step of the predictor."""
+        hull, outside = self.get_buffer("hull").to(x.dtype), self.get_buffer("outside").to(x.dtype)
+        scale, offset = self.get_buffer("scale").to(x.dtype), x - self.get_buffer("centre").to(x.dtype)
+        inside = scale * self.pull(offset @ hull / scale) @ hull.T
+        return inside if outside.shape[1] == 0 else inside + offset @ outside @ outside.T
+
     def coordinates(self, x: Tensor) -> Tensor:
         """Standardised hull coordinates B^t (x - c) / a (n, h) in float32, what f is trained on."""
         y = (x.double() - self.get_buffer("centre")) / self.get_buffer("scale")
@@ -94,7 +101,7 @@ class ConstraintNetwork(nn.Module):
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
-    layer = nn.Linear(inputs, outputs)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # its own start would draw from torch's global generator
     bound = inputs**-0.5
     with torch.no_grad():
         layer.weight.uniform_(-bound, bound, generator=generator)

@@ -32,6 +32,7 @@ __all__ = ["ImplicitManifold"]
 
 Field = Callable[[Tensor], Tensor]
 _CHUNK = 8192
+_PREDICTED = 1024  # rows whose hidden layers stay in the cache
 
 
 class ImplicitManifold(Manifold):
@@ -262,10 +263,22 @@ def _open(manifold: ImplicitManifold) -> ImplicitManifold:
 
 
 def _predict(field: Field, x: Tensor, steps: int) -> Tensor:
+    if not steps:
+        return x
+    with torch.no_grad():
+        return torch.cat([_first_order(field, part, steps) for part in x.split(_PREDICTED)] or [x])
+
+
+def _first_order(field: Field, x: Tensor, steps: int) -> Tensor:
+    """`steps` times x - J^t F, by the constraint's own `gradient` where it has one."""
+    own = getattr(field, "gradient", None)
     for _ in range(steps):
+        if own is not None:
+            x = x - own(x)
+            continue
         value, pull = constant_rank.pullback(field, x)
         x = x - pull(value)[0]
-    return x.detach()
+    return x
 
 
 def _kernel(rows: Tensor) -> Tensor:
