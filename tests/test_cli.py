@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from topogen.manifolds import shapes
 from topogen.points import read, write
 
 HEADER = ("schema_version", "command", "seed", "versions")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def circle(n: int, seed: int = 0) -> torch.Tensor:
@@ -68,8 +72,15 @@ def refused(capsys, *argv: object, code: int = 3) -> str:
 
 
 def process(*argv: object, **options) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.run([sys.executable, *map(str, argv)], capture_output=True, text=True, env=environment, timeout=60, **options)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.run([sys.executable, *map(str, argv)], text=True, env=ENVIRONMENT, timeout=60, **streams)
+
+
+def broken_pipe() -> int:
+    """The writing end of a pipe whose reader has gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
 
 
 def test_version(capsys):
@@ -149,6 +160,7 @@ def test_run_as_a_process_and_quiet(home, cloud):
     answer = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
     assert set(HEADER) <= set(answer) and answer["verdict"] == "CONFIRMED"
+    assert answer["seconds"] > sum(answer["stage_seconds"].values()) > 0
     assert read(home / "run" / "samples.npy").shape == (200, 2)
 
 
@@ -286,6 +298,81 @@ def test_nothing_takes_a_timeout_for_its_own_failure(capsys, cloud, monkeypatch)
 
     monkeypatch.setitem(verbs.VERBS, "inspect", deaf)
     assert "--timeout" in refused(capsys, "inspect", cloud, "--timeout", ".05", code=4)
+
+
+def test_a_timeout_that_is_swallowed_comes_again(capsys, cloud, monkeypatch):
+    swallowed = []
+
+    def deafer(options, say):
+        while True:
+            try:
+                time.sleep(10)
+            except BaseException as stop:
+                swallowed.append(stop)
+                if len(swallowed) > 1:
+                    raise
+
+    monkeypatch.setattr("topogen.cli.AGAIN", 0.1)
+    monkeypatch.setitem(verbs.VERBS, "inspect", deafer)
+    assert "--timeout" in refused(capsys, "inspect", cloud, "--timeout", ".05", code=4) and len(swallowed) == 2
+
+
+def test_a_timeout_tears_no_import(capsys, tmp_path, cloud, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text("import time\nend = time.monotonic() + 0.3\nwhile time.monotonic() < end:\n    pass\nwhole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def importing(options, say):
+        import slow_to_import  # noqa: F401
+
+        time.sleep(10)
+
+    monkeypatch.setitem(verbs.VERBS, "inspect", importing)
+    assert "--timeout" in refused(capsys, "inspect", cloud, "--timeout", ".05", code=4)
+    assert sys.modules.pop("slow_to_import").whole
+
+
+def test_a_timeout_needs_the_main_thread_and_says_so(capsys):
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(main(["shapes", "circle", "--timeout", "9"])))
+    thread.start()
+    thread.join()
+    assert codes == [3] and "main thread" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_130_and_leaves_nothing(tmp_path, cloud):
+    command = [sys.executable, "-m", "topogen", "run", cloud, "-o", str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as running:
+        while running.stderr.readline() != "topogen: fit\n":
+            assert running.poll() is None
+        time.sleep(0.2)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, "") and err.endswith("topogen: error: interrupted\n") and "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_a_reader_that_goes_away_changes_no_verdict(home, form):
+    write(home / "thirty.npy", circle(30))
+    writer = broken_pipe()
+    done = process("-m", "topogen", "verify", home / "thirty.npy", "--expect", "circle", "--quiet", *form, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (4, "")
+
+
+def test_progress_that_nobody_reads_does_not_stop_the_work(home, cloud):
+    writer = broken_pipe()
+    done = process("-m", "topogen", "run", cloud, "-o", home / "unheard", "--steps", "150", "-n", "50", "--expect", "circle", stderr=writer)
+    os.close(writer)
+    assert done.returncode == 0 and "VERDICT" in done.stdout and (home / "unheard" / "report.json").is_file()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_a_full_disk_behind_stdout_is_3_and_never_read_as_refuted(form):
+    with open("/dev/full", "w") as full:
+        done = process("-m", "topogen", "shapes", *form, stdout=full)
+    assert (done.returncode, done.stderr) == (3, "topogen: error: output: No space left on device\n")
 
 
 def _raising(error: BaseException):

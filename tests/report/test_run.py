@@ -2,14 +2,17 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 import topogen
-from topogen.errors import CheckpointError, InvalidInputError, MissingDependencyError
+from topogen.errors import CheckpointError, InvalidInputError, MissingDependencyError, NotSupportedError
 from topogen.learning.trainer import Settings
 from topogen.manifolds import shapes
+from topogen.manifolds.gate import Gate
+from topogen.manifolds.implicit import ImplicitManifold
 from topogen.points import read
 from topogen.report import run as module
 from topogen.report.figures import draw_clouds
@@ -51,6 +54,7 @@ def test_everything_is_written(outcome, home, heard):
     assert report["verdict"] == "CONFIRMED" == outcome.verification.verdict.value and report["schema_version"] == 1
     assert report["inspection"] == json.loads((folder / "inspection.json").read_text())
     assert report["verification"] == json.loads((folder / "verification.json").read_text())
+    assert report["seed"] == 0 and {"topogen", "torch", "gudhi"} <= set(report["versions"]) and list(report["stage_seconds"]) == STAGES[:-1]
     assert report["volume"]["value"] == pytest.approx(2 * torch.pi, rel=0.02)
     assert (folder / "report.txt").read_text() == outcome.to_text() + "\n" and "CONFIRMED" in outcome.to_text()
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
@@ -64,6 +68,26 @@ def test_what_is_written_can_be_read_again(outcome, home):
 
 def test_no_mesh_of_a_curve(outcome):
     assert outcome.mesh is None and outcome.to_dict()["mesh"] is None
+    assert outcome.no_mesh == "" and outcome.to_dict()["no_mesh"] is None and "MESH" not in outcome.to_text()
+
+
+def test_a_surface_without_a_mesh_says_why(outcome, monkeypatch):
+    def failing(*_, **__):
+        raise NotSupportedError("mesh_of: planted")
+
+    monkeypatch.setattr(module, "mesh_of", failing)
+    mesh, reason = module._mesh(replace(outcome.model, manifold=shapes.get("sphere")), CIRCLE)
+    found = replace(outcome, no_mesh=reason)
+    assert (mesh, reason) == (None, "none: mesh_of: planted")
+    assert found.to_dict()["no_mesh"] == reason and f"MESH\n{reason}" in found.to_text()
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "inspect", lambda *_, **__: pytest.fail("work was done"))
+    monkeypatch.setattr(module.os, "access", lambda folder, mode: folder != tmp_path)
+    with pytest.raises(InvalidInputError, match="cannot be written to"):
+        short(tmp_path / "deep" / "run")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_second_run_replaces_the_first_and_has_the_same_bits(outcome, home):
@@ -110,6 +134,27 @@ def test_without_matplotlib_there_is_no_figure_and_all_else(outcome, tmp_path, m
         draw_clouds(tmp_path / "figure.png", {"data": CIRCLE}, "title")
     short(tmp_path / "run")
     assert {entry.name for entry in (tmp_path / "run").iterdir()} == FILES
+
+
+def test_the_edge_is_near_the_ends_of_an_arc_and_nowhere_on_a_circle(outcome):
+    angle = torch.linspace(0.0, 3.0, 400, dtype=torch.float64)
+    arc = torch.stack([angle.cos(), angle.sin()], 1)
+    gated = ImplicitManifold(lambda x: (x.square().sum(-1, keepdim=True) - 1) / 2, 1, ambient_dim=2, gate=Gate(arc, 0.3, 3))
+    marked = module._edge(replace(outcome.model, manifold=gated))(arc)
+    assert marked[[0, -1]].all() and not marked[(angle > 0.3) & (angle < 2.7)].any()
+    assert module._edge(outcome.model) is None
+
+
+@pytest.mark.parametrize("ambient", [1, 2, 3, 5])
+def test_marked_rows_are_drawn_in_red(tmp_path, ambient):
+    image = pytest.importorskip("matplotlib.image")
+    cloud = torch.rand(200, ambient, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    reds = []
+    for name, edge in {"none": None, "empty": lambda x: x[:, 0] > 2, "some": lambda x: x[:, 0] > 0.7}.items():
+        draw_clouds(tmp_path / f"{name}.png", {"data": cloud}, "a title", edge)
+        red, green, blue = image.imread(tmp_path / f"{name}.png")[..., :3].transpose(2, 0, 1)
+        reds.append(int(((red > 0.75) & (green < 0.3) & (blue < 0.3)).sum()))
+    assert reds[0] == reds[1] == 0 and reds[2] > 50
 
 
 @pytest.mark.parametrize("ambient", [1, 2, 3, 5])

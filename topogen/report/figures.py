@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,27 @@ __all__ = ["draw_clouds", "draw_run"]
 
 SHOWN = 3000
 
-
-def draw_run(path: Path, data: Tensor, samples: Tensor, title: str) -> None:
-    """Write a PNG with the data and the samples (n, D) of a run; raises MissingDependencyError without matplotlib."""
-    draw_clouds(path, {"data": data, "samples of the learned manifold": samples}, title)
+Edge = Callable[[Tensor], Tensor]
 
 
-def draw_clouds(path: Path, clouds: dict[str, Tensor], title: str) -> None:
+def draw_run(path: Path, data: Tensor, samples: Tensor, title: str, edge: Edge | None = None) -> None:
+    """Write a PNG with the data and the samples (n, D) of a run, the rows in red that `edge` says lie at the boundary.
+
+    Raises MissingDependencyError without matplotlib.
+    """
+    draw_clouds(path, {"data": data, "samples of the learned manifold": samples}, title, edge)
+
+
+def draw_clouds(path: Path, clouds: dict[str, Tensor], title: str, edge: Edge | None = None) -> None:
     """Write a PNG with one panel per named cloud (n, D), all on the same axes.
 
     For D <= 3 the axes are the coordinates, above the first three principal coordinates of the first cloud, and the fourth is the colour.
-    Raises MissingDependencyError without matplotlib.
+    `edge` maps (n, D) float64 to a mask (n,); its rows are drawn again in red. Raises MissingDependencyError without matplotlib.
     """
     figure_class, canvas = _matplotlib()
     centre, axes, labels = _view(next(iter(clouds.values())).double())
-    shown = {name: _thin((cloud.double() - centre) @ axes) for name, cloud in clouds.items()}
+    thinned = {name: _thin(cloud.double()) for name, cloud in clouds.items()}
+    shown = {name: (cloud - centre) @ axes for name, cloud in thinned.items()}
     together = torch.cat(list(shown.values()))
     limits = torch.stack([together.amin(0), together.amax(0)], dim=1).tolist()
     figure = figure_class(figsize=(5.8 * len(clouds) + (0.8 if len(labels) > 3 else 0.0), 5.4), layout="constrained")
@@ -36,6 +43,8 @@ def draw_clouds(path: Path, clouds: dict[str, Tensor], title: str) -> None:
     panels = [figure.add_subplot(1, len(clouds), i + 1, projection="3d" if len(labels) > 2 else None) for i in range(len(clouds))]
     for panel, (name, cloud) in zip(panels, shown.items(), strict=True):
         drawn = _scatter(panel, cloud, limits)
+        if edge is not None:
+            _mark(panel, cloud[edge(thinned[name])])
         _dress(panel, name, labels[:3], limits[:3])
     if len(labels) > 3:
         figure.colorbar(drawn, ax=panels, label=labels[3], shrink=0.6)
@@ -55,11 +64,23 @@ def _view(cloud: Tensor) -> tuple[Tensor, Tensor, list[str]]:
 
 def _scatter(panel: Any, cloud: Tensor, limits: list[list[float]]) -> Any:
     """The points of (n, 1..4); from three columns on coloured by the last, which is the height or the fourth coordinate."""
-    columns = cloud.T.numpy()
-    if len(columns) < 3:
-        return panel.scatter(columns[0], columns[-1] if len(columns) == 2 else 0 * columns[0], s=6, alpha=0.6, linewidths=0)
+    if cloud.shape[1] < 3:
+        return panel.scatter(*_places(cloud), s=6, alpha=0.6, linewidths=0)
     low, high = limits[-1]
-    return panel.scatter(*columns[:3], c=columns[-1], vmin=low, vmax=high, cmap="viridis", s=5, alpha=0.8, linewidths=0)
+    return panel.scatter(*_places(cloud), c=cloud[:, -1].numpy(), vmin=low, vmax=high, cmap="viridis", s=5, alpha=0.8, linewidths=0)
+
+
+def _mark(panel: Any, cloud: Tensor) -> None:
+    """The points of (n, 1..4) again, in red, with a legend; nothing where there are none."""
+    if len(cloud):
+        panel.scatter(*_places(cloud), color="tab:red", s=9, linewidths=0, label="near the boundary", **({"depthshade": False} if cloud.shape[1] > 2 else {}))
+        panel.legend(loc="upper right", fontsize=8)
+
+
+def _places(cloud: Tensor) -> list[Any]:
+    """Where (n, 1..4) is drawn: two or three columns, a missing second one zero."""
+    columns = list(cloud.T.numpy())
+    return columns[:3] if len(columns) > 1 else [columns[0], 0 * columns[0]]
 
 
 def _thin(cloud: Tensor) -> Tensor:

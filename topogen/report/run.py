@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.errors import MissingDependencyError, NotSupportedError, TopogenError
+from topogen.errors import InvalidInputError, MissingDependencyError, TopogenError
 from topogen.inspection import Inspection, inspect
 from topogen.learning.trainer import Settings
+from topogen.manifolds.gate import half_ball_centroid
+from topogen.manifolds.implicit import ImplicitManifold
 from topogen.model import Model, fit
 from topogen.points import write
 from topogen.report.figures import draw_run
@@ -38,7 +41,8 @@ SAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run found: the inspection, the model, samples (n, D), the verification, the mesh of a closed surface in R^3, seconds per stage."""
+    """What a run found: the inspection, the model, samples (n, D), the verification, the mesh of a closed surface in R^3 or why a surface there
+    has none (`no_mesh`, empty elsewhere), seconds per stage."""
 
     inspection: Inspection
     model: Model
@@ -46,12 +50,15 @@ class Outcome:
     verification: Result
     mesh: Mesh | None
     seconds: dict[str, float]
+    no_mesh: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that was found, as plain values."""
         volume = self.model.distribution.volume  # type: ignore[attr-defined]
         return {
             "schema_version": SCHEMA_VERSION,
+            "seed": self.verification.seed,
+            "versions": dict(self.verification.versions),
             "verdict": self.verification.verdict.value,
             "inspection": self.inspection.to_dict(),
             "notes": list(self.model.notes),
@@ -60,15 +67,16 @@ class Outcome:
             "boundary": self.inspection.has_boundary,
             "volume": {"value": volume.value, "standard_error": volume.standard_error, "method": volume.method},
             "mesh": None if self.mesh is None else self.mesh.to_dict(),
+            "no_mesh": self.no_mesh or None,
             "verification": self.verification.to_dict(),
-            "seconds": self.seconds,
+            "stage_seconds": self.seconds,
         }
 
     def to_text(self) -> str:
         """The report for people."""
         parts = ["CLOUD", self.inspection.to_text(), "", "MODEL", repr(self.model.manifold), *(f"- {note}" for note in self.model.notes)]
-        if self.mesh is not None:
-            parts += ["", "MESH", self.mesh.to_text()]
+        if self.mesh is not None or self.no_mesh:
+            parts += ["", "MESH", self.no_mesh if self.mesh is None else self.mesh.to_text()]
         return "\n".join([*parts, "", self.verification.to_text()])
 
 
@@ -92,10 +100,11 @@ def run(
 
     The verification is against `expect` where it is given, else against the cloud; degrees that the cloud does not decide by itself are then taken from
     the manifold (`verify(fill=True)`), unless ghosts were found. `say` hears one line per stage. Raises CheckpointError where `folder` holds something else,
-    and what the stages raise.
+    InvalidInputError where it cannot be written (both before any work), and what the stages raise.
     """
     target = Path(folder)
     check_folder(target)
+    _check_writable(target)
     clock = _Clock(say or (lambda _: None))
     with clock("inspect"):
         inspection = inspect(points, dim=dim, fields=fields, seed=seed, budget=budget)
@@ -103,13 +112,20 @@ def run(
         model = fit(points, manifold, density, seed=seed, settings=settings, inspection=inspection, quiet=quiet)
     with clock("sample"):
         samples = model.sample(n_samples, generator=torch.Generator().manual_seed(seed))
-        mesh = _mesh(model, points)
+        mesh, no_mesh = _mesh(model, points)
     with clock("verify"):
         found = _verify(model, points, expect, fields, seed, budget)
-    outcome = Outcome(inspection, model, samples, found, mesh, clock.seconds)
+    outcome = Outcome(inspection, model, samples, found, mesh, clock.seconds, no_mesh)
     with clock("write"), fresh_folder(target) as place:
         _write(outcome, points, place)
     return outcome
+
+
+def _check_writable(target: Path) -> None:
+    """The run is written beside its place and renamed, so what has to be writable is the folder that holds it."""
+    parent = next(folder for folder in target.absolute().parents if folder.exists())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InvalidInputError(f"folder: {parent} cannot be written to; name a folder elsewhere")
 
 
 def _verify(model: Model, points: Tensor, expect: str | Sequence[int] | None, fields: Sequence[int], seed: int, budget: Budget | None) -> Result:
@@ -118,14 +134,14 @@ def _verify(model: Model, points: Tensor, expect: str | Sequence[int] | None, fi
     return verify(model, against=points, fields=fields, seed=seed, budget=budget, fill=True)
 
 
-def _mesh(model: Model, points: Tensor) -> Mesh | None:
-    """The zero set of a closed surface in R^3 with one output as a mesh; None where there is no such mesh or no marching cubes."""
+def _mesh(model: Model, points: Tensor) -> tuple[Mesh | None, str]:
+    """The zero set of a surface in R^3 as a mesh, or None and why there is none; elsewhere nobody expects one and there is nothing to say."""
+    if (model.manifold.dim, model.manifold.ambient_dim) != (2, 3):
+        return None, ""
     try:
-        return mesh_of(model.manifold, points)
-    except (NotSupportedError, MissingDependencyError):
-        return None
-    except TopogenError:
-        return None
+        return mesh_of(model.manifold, points), ""
+    except TopogenError as error:
+        return None, f"none: {error}"
 
 
 def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
@@ -138,7 +154,16 @@ def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
     if outcome.mesh is not None:
         write(place / "mesh.ply", outcome.mesh.vertices, outcome.mesh.faces)
     with contextlib.suppress(MissingDependencyError):
-        draw_run(place / "figure.png", points, outcome.samples, outcome.verification.summary)
+        draw_run(place / "figure.png", points, outcome.samples, outcome.verification.summary, _edge(outcome.model))
+
+
+def _edge(model: Model) -> Callable[[Tensor], Tensor] | None:
+    """Which points (n, D) lie beyond the gate or, on a straight edge, within about a third of its radius; None for a manifold without a gate."""
+    manifold = model.manifold
+    if not isinstance(manifold, ImplicitManifold) or manifold.gate is None:
+        return None
+    gate, margin = manifold.gate, half_ball_centroid(manifold.dim) / 2
+    return lambda x: gate.signed(x, manifold.tangent_basis) > -margin
 
 
 def _json(path: Path, content: dict[str, Any]) -> None:
