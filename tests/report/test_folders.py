@@ -24,13 +24,33 @@ def test_it_takes_its_place_only_at_the_end(tmp_path):
     assert [entry.name for entry in (tmp_path / "deep").iterdir()] == ["run"]
 
 
+def whole_run(folder: Path) -> Path:
+    """A folder that holds what every run writes."""
+    folder.mkdir()
+    for name in ("inspection.json", "report.json", "report.txt", "samples.npy", "verification.json"):
+        (folder / name).write_text("first")
+    (folder / "model").mkdir()
+    return folder
+
+
 def test_a_second_run_replaces_the_first_whole(tmp_path):
-    fill(tmp_path / "run", "first")
-    (tmp_path / "run" / "left over").touch()
-    check_folder(tmp_path / "run")
-    fill(tmp_path / "run", "second")
-    assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["report.json"]
-    assert (tmp_path / "run" / "report.json").read_text() == "second" and len(list(tmp_path.iterdir())) == 1
+    folder = whole_run(tmp_path / "run")
+    (folder / "mesh.ply").touch()
+    check_folder(folder)
+    fill(folder, "second")
+    assert [entry.name for entry in folder.iterdir()] == ["report.json"]
+    assert (folder / "report.json").read_text() == "second" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_of_the_users_in_an_earlier_run_is_not_lost(tmp_path):
+    folder = whole_run(tmp_path / "run")
+    (folder / "diary.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match="not just an earlier run"):
+        check_folder(folder)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "report.json").write_text("somebody's report")
+    with pytest.raises(CheckpointError, match="not just an earlier run"):
+        check_folder(tmp_path / "own")
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

@@ -91,10 +91,10 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, mon
 
 
 def test_a_second_run_replaces_the_first_and_has_the_same_bits(outcome, home):
-    (home / "first" / "left over").touch()
+    (home / "first" / "mesh.ply").touch()
     again = short(home / "first")
     assert torch.equal(again.samples, outcome.samples)
-    assert not (home / "first" / "left over").exists() and [entry.name for entry in home.iterdir()] == ["first"]
+    assert not (home / "first" / "mesh.ply").exists() and [entry.name for entry in home.iterdir()] == ["first"]
 
 
 def test_a_foreign_folder_is_refused_before_any_work(tmp_path, monkeypatch):

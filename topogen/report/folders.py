@@ -12,18 +12,20 @@ from topogen.errors import CheckpointError
 
 __all__ = ["check_folder", "fresh_folder"]
 
-MARKER = "report.json"
+ALWAYS = {"inspection.json", "model", "report.json", "report.txt", "samples.npy", "verification.json"}
+SOMETIMES = {"figure.png", "mesh.ply"}
 
 
 def check_folder(folder: Path) -> None:
-    """Raise CheckpointError unless `folder` can be made or replaced: missing, empty, or an earlier run (it holds report.json)."""
+    """Raise CheckpointError unless `folder` can be made or replaced: missing, empty, or an earlier run and nothing else."""
     if not folder.exists():
         _nearest_parent(folder)
         return
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: is a file; name a folder")
-    if any(folder.iterdir()) and not (folder / MARKER).is_file():
-        raise CheckpointError(f"{folder}: is not empty and was not written by an earlier run; name a new folder")
+    held = {entry.name for entry in folder.iterdir()}
+    if held and not ALWAYS <= held <= ALWAYS | SOMETIMES:
+        raise CheckpointError(f"{folder}: is not empty and is not just an earlier run, which would be replaced; name a new folder")
 
 
 @contextlib.contextmanager
