@@ -13,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from topogen.errors import CheckpointError
+from topogen.learning.checkpoints import replace_file
 
 __all__ = ["SCHEMA_VERSION", "Description", "Kind", "check_folder", "kind_of", "read_folder", "write_folder"]
 
@@ -145,13 +144,4 @@ def _named(folder: Path, tensors: str) -> bool:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(path, lambda file: file.write(content))

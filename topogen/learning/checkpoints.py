@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from topogen.errors import CheckpointError
 
-__all__ = ["SCHEMA", "read_checkpoint", "write_checkpoint"]
+__all__ = ["SCHEMA", "read_checkpoint", "replace_file", "write_checkpoint"]
 
 SCHEMA = 1
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Replace the checkpoint at `path` by `state` (nested dicts and lists of tensors and plain values)."""
+    replace_file(path, lambda file: torch.save({"schema": SCHEMA, "state": state}, file))
+
+
+def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Replace the file at `path` by what `write` puts into a temporary file beside it; where that fails the old file stays and the temporary one goes."""
     handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            torch.save({"schema": SCHEMA, "state": state}, file)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
