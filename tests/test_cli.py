@@ -339,7 +339,15 @@ def test_a_timeout_needs_the_main_thread_and_says_so(capsys):
     assert codes == [3] and "main thread" in capsys.readouterr().err
 
 
-def test_an_interrupt_is_130_and_leaves_nothing(tmp_path, cloud):
+@pytest.fixture
+def interruptible():
+    """Restores SIGINT: a shell starts background jobs with it ignored, and their children inherit that."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, inherited)
+
+
+def test_an_interrupt_is_130_and_leaves_nothing(tmp_path, cloud, interruptible):
     command = [sys.executable, "-m", "topogen", "run", cloud, "-o", str(tmp_path / "run")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as running:
         while running.stderr.readline() != "topogen: fit\n":
