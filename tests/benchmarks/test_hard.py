@@ -1,13 +1,15 @@
 """What data are like: uneven density, outliers, missing caps, noise in a hundred dimensions, pieces of different dimension."""
 
 import math
+import os
+import pathlib
 
 import pytest
 import torch
 from rows import Row, markdown, row
 from torch import Tensor
 
-from topogen import fit, inspect
+from topogen import fit, inspect, points
 from topogen.manifolds import shapes
 
 
@@ -51,6 +53,55 @@ def on_torus(draw) -> Row:
 @pytest.mark.parametrize("draw", [uneven, outliers, capped], ids=lambda draw: draw.__name__)
 def test_torus_with_defects(draw):
     found = row("defects", draw.__name__, lambda: on_torus(draw))
+    print("\n" + markdown([found], tuple(found)))
+
+
+DATA = pathlib.Path(os.environ.get("TOPOGEN_DATA", "nowhere"))
+
+
+def along(cloud: Tensor) -> Tensor:
+    """Density falling fifty-fold along the first axis, 20,000 points."""
+    place = (cloud[:, 0] - cloud[:, 0].amin()) / (cloud[:, 0].amax() - cloud[:, 0].amin())
+    weight = 50.0 ** (place - 1)
+    chosen = torch.multinomial(weight, 20_000, generator=torch.Generator().manual_seed(1))
+    return cloud[chosen]
+
+
+def among_outliers(cloud: Tensor) -> Tensor:
+    low, high = cloud.amin(0), cloud.amax(0)
+    far = low + (high - low) * torch.rand(200, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return torch.cat([cloud[:19_800], far])
+
+
+def without_a_cap(cloud: Tensor) -> Tensor:
+    """Without what lies within a tenth of the diagonal of the surface's first point."""
+    diagonal = (cloud.amax(0) - cloud.amin(0)).norm()
+    return cloud[(cloud - cloud[0]).norm(dim=1) > 0.1 * diagonal][:20_000]
+
+
+def on_bunny(spoil) -> Row:
+    from scipy.spatial import cKDTree
+
+    dense = points.read(DATA / "meshes" / "bunny_simp.obj", samples=400_000)
+    tree, diagonal = cKDTree(dense.numpy()), float((dense.amax(0) - dense.amin(0)).norm())
+    data = spoil(dense[:300_000])
+    on = data[torch.from_numpy(tree.query(data.numpy())[0]) < 1e-9 * diagonal]
+    model = fit(data, dim=2, seed=0, quiet=True)
+    found, everywhere = model.project(on), model.project(dense[-20_000:])
+    back = (everywhere.points - dense[-20_000:]).norm(dim=-1)[everywhere.converged]
+    samples = model.sample(5000, generator=torch.Generator().manual_seed(0))
+    return {
+        "distance_where_data_pct": 100 * float((found.points - on).norm(dim=-1)[found.converged].mean()) / diagonal, "unprojected": int((~found.converged).sum()),
+        "distance_everywhere_pct": 100 * float(back.mean()) / diagonal, "largest_gap_pct": 100 * float(back.max()) / diagonal,
+        "samples_to_surface_pct": 100 * float(tree.query(samples.numpy())[0].mean()) / diagonal,
+        "outside_gate_pct": 100 * float((~everywhere.converged).double().mean()), "gated": model.manifold.gate is not None, "notes": "; ".join(model.notes),
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="TOPOGEN_DATA names no folder of real data")
+@pytest.mark.parametrize("spoil", [along, among_outliers, without_a_cap], ids=lambda spoil: spoil.__name__)
+def test_bunny_with_defects(spoil):
+    found = row("defects", f"bunny-{spoil.__name__}", lambda: on_bunny(spoil))
     print("\n" + markdown([found], tuple(found)))
 
 
