@@ -91,7 +91,8 @@ def on_bunny(spoil) -> Row:
     back = (everywhere.points - dense[-20_000:]).norm(dim=-1)[everywhere.converged]
     samples = model.sample(5000, generator=torch.Generator().manual_seed(0))
     return {
-        "distance_where_data_pct": 100 * float((found.points - on).norm(dim=-1)[found.converged].mean()) / diagonal, "unprojected": int((~found.converged).sum()),
+        "distance_where_data_pct": 100 * float((found.points - on).norm(dim=-1)[found.converged].mean()) / diagonal,
+        "unprojected": int((~found.converged).sum()),
         "distance_everywhere_pct": 100 * float(back.mean()) / diagonal, "largest_gap_pct": 100 * float(back.max()) / diagonal,
         "samples_to_surface_pct": 100 * float(tree.query(samples.numpy())[0].mean()) / diagonal,
         "outside_gate_pct": 100 * float((~everywhere.converged).double().mean()), "gated": model.manifold.gate is not None, "notes": "; ".join(model.notes),
