@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from topogen.geometry.denoising import onto_sheets
+from topogen.geometry.neighbours import local_fit, nearest
 from topogen.manifolds.shapes import Circle, Sphere
 
 
@@ -22,3 +23,14 @@ def test_clean_points_stay():
     on = Sphere().sample(2000, generator=torch.Generator().manual_seed(1))
     assert (onto_sheets(on, 2, 20) - on).norm(dim=1).max() < 0.01
     assert torch.equal(on, Sphere().sample(2000, generator=torch.Generator().manual_seed(1)))
+
+
+def test_the_cylinder_takes_out_the_bias_of_the_ball():
+    """Sphere, noise of 5 % of the radius, 2500 points: a ball's fit sits .14 sigma inside, a cylinder's within .08 (8 standard errors apart)."""
+    generator = torch.Generator().manual_seed(2)
+    sphere, sigma, k = Sphere(), 0.05, 113
+    noisy = sphere.sample(2500, generator=generator) + sigma * torch.randn(2500, 3, generator=generator, dtype=torch.float64)
+    own = torch.arange(2500).unsqueeze(1)
+    ball = local_fit(noisy, noisy, torch.cat([own, nearest(noisy, k)[1]], 1), 2).centre
+    bias = [float((moved.norm(dim=1) - 1).mean()) / sigma for moved in (ball, onto_sheets(noisy, 2, k))]
+    assert bias[0] < -0.11 and abs(bias[1]) < 0.08

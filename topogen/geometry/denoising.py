@@ -1,8 +1,10 @@
 """Noisy points moved onto the sheets they came from, before anything is learned from them.
 
-Every point goes to the foot of a quadratic sheet of dimension d fitted to its k nearest neighbours (`neighbours.local_fit`), with k the smallest
-neighbourhood that is wider than the noise. A quadratic sheet has no curvature bias to second order, where averaging at noise sigma moves points inwards by
-sigma^2 |H| / 2. Levin (1998), The approximation power of moving least-squares; Alexa et al. (2003), Computing and rendering point set surfaces.
+Every point goes to the foot c of a quadratic sheet of dimension d fitted to its k nearest neighbours (`neighbours.local_fit`), with k the smallest
+neighbourhood that is wider than the noise. Then the sheet is fitted again, to the k points that are nearest to c *along the tangent plane*: a ball
+around c cuts deeper into the noise on one side of a curved sheet than on the other, a cylinder does not, and the inward bias of the first fit, of order
+sigma^2 |H|, is gone.
+Levin (1998), The approximation power of moving least-squares; Alexa et al. (2003), Computing and rendering point set surfaces.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from topogen.geometry.neighbours import local_fit, nearest
+from topogen.geometry.neighbours import LocalFit, local_fit, nearest
 
 __all__ = ["onto_sheets"]
 
 _CHUNK = 1000
+_BALL_TO_CYLINDER = 2
 
 
 def onto_sheets(points: Tensor, dim: int, k: int) -> Tensor:
@@ -22,5 +25,20 @@ def onto_sheets(points: Tensor, dim: int, k: int) -> Tensor:
     others = nearest(points, min(k, len(points) - 1))[1]
     own = torch.arange(len(points), device=points.device).unsqueeze(1)
     indices = torch.cat([own, others], 1)
-    parts = zip(points.split(_CHUNK), indices.split(_CHUNK), strict=True)
-    return torch.cat([local_fit(points, queries, near, dim).centre for queries, near in parts])
+    first = _sheets(points, points, indices, dim)
+    around = nearest(points, min(_BALL_TO_CYLINDER * k, len(points)), first.centre)[1]
+    parts = zip(first.centre.split(_CHUNK), first.tangent.split(_CHUNK), around.split(_CHUNK), strict=True)
+    within = torch.cat([_cylinder(points, k, *part) for part in parts])
+    return _sheets(points, first.centre, within, dim).centre
+
+
+def _sheets(points: Tensor, queries: Tensor, indices: Tensor, dim: int) -> LocalFit:
+    parts = zip(queries.split(_CHUNK), indices.split(_CHUNK), strict=True)
+    fits = [local_fit(points, asked, near, dim) for asked, near in parts]
+    return LocalFit(*(torch.cat(column) for column in zip(*fits, strict=True)))
+
+
+def _cylinder(points: Tensor, k: int, centre: Tensor, tangent: Tensor, around: Tensor) -> Tensor:
+    """Of the neighbours `around` (q, m) of centres (q, D) the k nearest along the tangent planes (q, D, d)."""
+    along = ((points[around] - centre.unsqueeze(1)) @ tangent).norm(dim=-1)
+    return around.gather(1, along.topk(min(k, along.shape[1]), largest=False).indices)
