@@ -1,21 +1,39 @@
 """Markov chains on manifolds: an engine for many chains as one tensor, kernels, and how well they mix."""
 
-from topogen.sampling.chains import Chains, Kernel, Proposal, first_step, run, warm_up
+from topogen.sampling.chains import Kernel, Proposal, Run, first_step, run, warm_up
+from topogen.sampling.diagnostics import autocorrelation_time, bulk_ess, effective_sample_size, rank_r_hat, split_r_hat, tail_ess
+from topogen.sampling.hmc import HamiltonianMonteCarlo
+from topogen.sampling.jumps import PlaneJump
 from topogen.sampling.kernels import KERNELS, sample
-from topogen.sampling.mixing import autocorrelation_time, effective_sample_size, split_r_hat
+from topogen.sampling.langevin import ConstrainedLangevin
+from topogen.sampling.result import Chains
+from topogen.sampling.target import Target
+from topogen.sampling.visits import Visits, mixture, visits, weighted_mean
 from topogen.sampling.walk import TangentRandomWalk
 
 __all__ = [
     "KERNELS",
     "Chains",
+    "ConstrainedLangevin",
+    "HamiltonianMonteCarlo",
     "Kernel",
     "Proposal",
+    "Run",
+    "Target",
     "TangentRandomWalk",
+    "PlaneJump",
+    "Visits",
     "autocorrelation_time",
+    "bulk_ess",
     "effective_sample_size",
     "first_step",
+    "mixture",
+    "rank_r_hat",
     "run",
     "sample",
     "split_r_hat",
+    "tail_ess",
+    "visits",
+    "weighted_mean",
     "warm_up",
 ]
