@@ -11,17 +11,17 @@ import topogen
 
 ROOT = pathlib.Path(topogen.__file__).parent
 FLOORS = (
-    {"errors"},
+    {"errors", "_version"},
     {"geometry", "points"},
     {"manifolds"},
     {"sampling", "topology"},
     {"distributions"},
-    {"inspection", "verification"},
+    {"strata", "inspection", "verification"},
     {"learning"},
     {"saving", "registry"},
     {"model"},
     {"report"},
-    {"verbs", "arguments"},
+    {"verbs", "arguments", "functions"},
     {"cli"},
     {"__main__"},
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from topogen._version import __version__
 
 if TYPE_CHECKING:
     from topogen import distributions, errors, geometry, learning, manifolds, points, sampling, testing, topology

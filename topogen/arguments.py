@@ -6,7 +6,7 @@ import argparse
 import threading
 from collections.abc import Callable, Sequence
 
-import topogen
+from topogen._version import __version__
 
 __all__ = ["parse"]
 
@@ -16,7 +16,7 @@ EPILOG = "exit codes: 0 done or confirmed, 1 refuted, 2 usage, 3 unreadable or i
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options of a call; exits with code 2 on a usage error, 0 after --help and --version."""
     parser = argparse.ArgumentParser(prog="topogen", description="Learn a manifold from a point cloud and verify its topology.", epilog=EPILOG)
-    parser.add_argument("--version", action="version", version=f"topogen {topogen.__version__}")
+    parser.add_argument("--version", action="version", version=f"topogen {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, help_text, build in _VERBS:
         verb = verbs.add_parser(name, help=help_text, description=help_text, epilog=EPILOG)
@@ -45,6 +45,7 @@ def _sample(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("-n", type=_positive, metavar="N", help="number of points")
     verb.add_argument("-o", "--output", required=True, metavar="FILE", help="npy npz csv tsv xyz ply off obj stl; without -n mesh formats hold the zero set")
     verb.add_argument("--mesh", action=argparse.BooleanOptionalAction, default=None, help="write the zero set of a surface in R^3 as a mesh, or do not")
+    verb.add_argument("--energy", metavar="FILE.py:FUNCTION", help="tilt the model's density by exp(-energy); the function maps rows (n, D) to (n,)")
     verb.add_argument("--resolution", type=_positive, default=96, help="cells of the mesh's grid along the longest side (default 96)")
 
 
@@ -52,6 +53,12 @@ def _project(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("model", help="folder of a saved model")
     _cloud(verb)
     verb.add_argument("-o", "--output", required=True, metavar="FILE", help="file for the projected points")
+
+
+def _score(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("model", help="folder of a saved model")
+    _cloud(verb)
+    verb.add_argument("-o", "--output", metavar="FILE", help="file for the log density of every point, one number a line")
 
 
 def _verify(verb: argparse.ArgumentParser) -> None:
@@ -85,6 +92,7 @@ _VERBS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...] =
     ("fit", "learn a model from a cloud", _fit),
     ("sample", "draw from a model, or write its zero set as a mesh", _sample),
     ("project", "bring points onto a model's manifold", _project),
+    ("score", "log density of points under a model", _score),
     ("verify", "confirm or refute the topology of a cloud or model", _verify),
     ("shapes", "list shapes of known topology, or sample one", _shapes),
     ("run", "inspect, fit, sample and verify in a row", _run),
@@ -116,7 +124,8 @@ def _fields(verb: argparse.ArgumentParser) -> None:
 
 def _learning(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--manifold", choices=("auto", "implicit"), default="auto")
-    verb.add_argument("--density", choices=("auto", "uniform"), default="auto")
+    verb.add_argument("--density", choices=("auto", "uniform", "energy"), default="auto", help="what is learned on the manifold (default: uniform)")
+    verb.add_argument("--closed", action="store_true", help="the manifold has no boundary; where data are missing there are gaps")
     verb.add_argument("--steps", type=_positive, help="training steps (default 4000)")
 
 

@@ -88,9 +88,9 @@ def _run(options: Namespace) -> int:
 def _header(options: Namespace) -> dict[str, Any]:
     from importlib import metadata
 
-    import topogen
+    from topogen._version import __version__
 
-    versions = {"topogen": topogen.__version__, **{name: metadata.version(name) for name in ("torch", "gudhi", "geoopt")}}
+    versions = {"topogen": __version__, **{name: metadata.version(name) for name in ("torch", "gudhi", "geoopt")}}
     return {"schema_version": SCHEMA_VERSION, "command": options.verb, "seed": options.seed, "versions": versions}
 
 

@@ -11,6 +11,7 @@ __all__ = [
     "FileFormatError",
     "InvalidInputError",
     "MissingDependencyError",
+    "NormalizerError",
     "NotSupportedError",
     "ProjectionError",
     "TopogenError",
@@ -49,6 +50,12 @@ class ProjectionError(TopogenError, ArithmeticError):
 
 class DivergenceError(TopogenError, ArithmeticError):
     """A training run met a loss that is not finite and could not be rescued by going back; names the step."""
+
+    exit_code = 4
+
+
+class NormalizerError(TopogenError, ArithmeticError):
+    """A normaliser cannot be believed: too few of the points it was estimated from carry its weight."""
 
     exit_code = 4
 

@@ -7,18 +7,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from topogen.distributions.gibbs import Energy
 from topogen.distributions.uniform import Uniform
 from topogen.errors import CheckpointError, InvalidInputError, NotSupportedError
 from topogen.inspection import Inspection, inspect
 from topogen.learning.fitting import Fitted, fit_implicit
+from topogen.learning.residual import fit_energy
 from topogen.learning.trainer import Settings
 from topogen.manifolds.base import Manifold, Projection
 from topogen.manifolds.implicit import ImplicitManifold
@@ -29,7 +31,7 @@ from topogen.saving import Description, Kind, kind_of, read_folder, write_folder
 __all__ = ["Model", "fit", "load"]
 
 MANIFOLD_CHOICES = ("auto", "implicit")
-DENSITY_CHOICES = ("auto", "uniform")
+DENSITY_CHOICES = ("auto", "uniform", "energy")
 _ANCHORS = 20_000
 
 
@@ -62,6 +64,11 @@ class Model:
         """Log density (...) at the projection of x (..., D) onto M, with respect to the d-dimensional volume (Hausdorff) measure of M, in data units."""
         density: Tensor = self.distribution.log_prob(x)
         return density
+
+    def tilt(self, energy: Callable[[Tensor], Tensor]) -> Model:
+        """The model with density proportional to its own times exp(-energy); `energy` maps rows (n, D) float64 on M to (n,)."""
+        tilted = Energy(self.manifold, energy, proposal=self.distribution, tilt=True, points=self.anchors, seed=0)
+        return replace(self, distribution=tilted, notes=(*self.notes, "density: tilted by a user's energy"))
 
     def project(self, x: Tensor) -> Projection:
         """Projection of x (..., D) onto M, per sample; see `Manifold.project`."""
@@ -100,6 +107,7 @@ def fit(
     inspection: Inspection | None = None,
     generator: torch.Generator | None = None,
     checkpoint: str | Path | None = None,
+    closed: bool = False,
     quiet: bool = False,
 ) -> Model:
     """Fit a model to a cloud (n, D).
@@ -107,11 +115,12 @@ def fit(
     Args:
         points: anything `topogen.points.as_points` takes.
         manifold: "implicit" learns a constraint; "auto" picks the best registered for the case, today "implicit"; a `Manifold` is taken as given.
-        density: "uniform"; "auto" picks the best registered for the case, today "uniform".
+        density: "uniform"; "energy" learns where on M the data lie (`learning.residual`); "auto" is "uniform", which is what the topology is verified on.
         dim: dimension of M, estimated when None.
         seed: seeds the generator when none is given; same machine, versions, threads and seed: same bits.
         settings: steps, batch, rate of the training; inspection: an `Inspection` of the same points made before.
         checkpoint: file a training run resumes from and keeps rewriting.
+        closed: M has no boundary, whatever the data look like; they are gaps then (floods on land, M the sphere), and no gate is set.
         quiet: no progress bar.
 
     Raises InvalidInputError for unusable points or names, DivergenceError when training fails.
@@ -121,27 +130,37 @@ def fit(
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
     cloud, _ = clean(points)
     if isinstance(manifold, Manifold):
-        return _given(cloud, manifold, inspection, generator)
+        return _given(cloud, manifold, density, inspection, generator, quiet)
     found = inspection if inspection is not None else inspect(cloud, dim=dim, generator=generator)
     fitted = fit_implicit(
-        cloud, found.dim, boundary=found.has_boundary, pieces=len(found.dimension.mixed) > 1, settings=settings, generator=generator,
+        cloud, found.dim, boundary=found.has_boundary and not closed, pieces=len(found.dimension.mixed) > 1, settings=settings, generator=generator,
         checkpoint=None if checkpoint is None else Path(checkpoint), quiet=quiet,
     )  # fmt: skip
-    return _assemble(fitted, found, manifold, density, generator)
+    return _assemble(fitted, found, cloud, manifold, density, generator, quiet)
 
 
-def _assemble(fitted: Fitted, found: Inspection, manifold: str, density: str, generator: torch.Generator) -> Model:
+def _assemble(fitted: Fitted, found: Inspection, cloud: Tensor, manifold: str, density: str, generator: torch.Generator, quiet: bool) -> Model:
     chosen = []
     if manifold == "auto":
         chosen.append("manifold: implicit, the only learned manifold registered")
     if density == "auto":
-        chosen.append("density: uniform, the only density registered")
+        chosen.append("density: uniform, on which the topology is verified; density='energy' learns where on the manifold the data lie")
     anchors = fitted.anchors[:_ANCHORS]
-    distribution = Uniform(fitted.manifold, points=anchors, generator=generator)
-    return Model(fitted.manifold, distribution, anchors, found.to_dict(), (*chosen, *fitted.notes))
+    distribution, said = _density(density, fitted.manifold, cloud, anchors, generator, quiet)
+    return Model(fitted.manifold, distribution, anchors, found.to_dict(), (*chosen, *fitted.notes, *said))
 
 
-def _given(cloud: Tensor, manifold: Manifold, inspection: Inspection | None, generator: torch.Generator) -> Model:
+def _density(
+    density: str, manifold: Manifold, cloud: Tensor, anchors: Tensor, generator: torch.Generator, quiet: bool
+) -> tuple[Uniform | Energy, tuple[str, ...]]:
+    """The distribution of that name, and what is to be said about it."""
+    if density != "energy":
+        return Uniform(manifold, points=anchors, generator=generator), ()
+    fitted = fit_energy(cloud, manifold, generator=generator, quiet=quiet)
+    return fitted.distribution, fitted.notes
+
+
+def _given(cloud: Tensor, manifold: Manifold, density: str, inspection: Inspection | None, generator: torch.Generator, quiet: bool) -> Model:
     if cloud.shape[1] != manifold.ambient_dim:
         raise InvalidInputError(f"manifold: {manifold!r} lies in R^{manifold.ambient_dim}, the points in R^{cloud.shape[1]}")
     projection = manifold.project(cloud)
@@ -149,7 +168,8 @@ def _given(cloud: Tensor, manifold: Manifold, inspection: Inspection | None, gen
     if len(anchors) < manifold.dim + 2:
         raise InvalidInputError(f"manifold: only {len(anchors)} of {len(cloud)} points project onto {manifold!r}")
     found = {} if inspection is None else inspection.to_dict()
-    return Model(manifold, Uniform(manifold, points=anchors, generator=generator), anchors[:_ANCHORS], found, ("manifold: given; density: uniform",))
+    distribution, said = _density(density, manifold, cloud, anchors, generator, quiet)
+    return Model(manifold, distribution, anchors[:_ANCHORS], found, (f"manifold: given; density: {'uniform' if density == 'auto' else density}", *said))
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

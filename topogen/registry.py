@@ -11,8 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
+from topogen.distributions.estimate import Estimate
+from topogen.distributions.gibbs import Energy
+from topogen.distributions.kernels import TangentKernels
 from topogen.distributions.uniform import Uniform
 from topogen.errors import NotSupportedError
+from topogen.learning.correction import CorrectionNetwork
 from topogen.learning.network import ConstraintNetwork
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.gate import Gate
@@ -24,6 +28,7 @@ from topogen.saving import Kind
 __all__ = ["DISTRIBUTIONS", "MANIFOLDS"]
 
 _SIZES = ("outputs", "width", "depth")
+_POTENTIAL = ("features", "frequency", "width", "depth", "bound")
 _NUMBERS = ("dim", "ambient_dim", "predictor_steps", "max_step", "max_iterations", "scale", "full_tolerance", "closest")
 
 
@@ -72,6 +77,42 @@ def _build_uniform(config: Mapping[str, Any], tensors: Mapping[str, Tensor], man
     return Uniform(manifold, points=anchors, seed=int(config["seed"]))
 
 
+def _describe_energy(energy: Energy) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    network, kernels = energy.energy, energy.proposal
+    if not (energy.tilt and isinstance(network, CorrectionNetwork) and isinstance(kernels, TangentKernels)):
+        raise NotSupportedError("save: only learned energies can be saved; save the model without its tilt, and tilt it again after loading")
+    uniform = kernels.uniform
+    config = {
+        "seed": energy.seed, "network": {name: getattr(network, name) for name in _POTENTIAL}, "radius": kernels.radius, "kept": kernels.kept,
+        "uniform": None if uniform is None else {"seed": uniform.seed, **_estimate(uniform.volume)},
+    }  # fmt: skip
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    return config, {**tensors, "centres": kernels.centres, "widths": kernels.widths, "weights": kernels.weights}
+
+
+def _estimate(volume: Estimate) -> dict[str, Any]:
+    return {"volume": volume.value, "standard_error": volume.standard_error, "method": volume.method}
+
+
+def _build_energy(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> Energy:
+    state = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+    network = CorrectionNetwork(state["centre"], float(state["scale"]), **config["network"])
+    network.load_state_dict(state)
+    kernels = TangentKernels(
+        manifold, tensors["centres"], tensors["widths"], tensors["weights"], float(config["radius"]), kept=float(config["kept"]),
+        uniform=_known_uniform(config["uniform"], manifold, anchors),
+    )  # fmt: skip
+    return Energy(manifold, network.requires_grad_(False), proposal=kernels, tilt=True, seed=int(config["seed"]))
+
+
+def _known_uniform(config: Mapping[str, Any] | None, manifold: Manifold, anchors: Tensor) -> Uniform | None:
+    """A uniform distribution whose volume is known already."""
+    if config is None:
+        return None
+    volume = Estimate(float(config["volume"]), float(config["standard_error"]), str(config["method"]))
+    return Uniform(manifold, points=anchors, seed=int(config["seed"]), volume=volume)
+
+
 MANIFOLDS: dict[str, Kind] = {
     "implicit": Kind("implicit", lambda thing: isinstance(thing, ImplicitManifold), _describe_implicit, _build_implicit),
     "shape": Kind(
@@ -81,4 +122,5 @@ MANIFOLDS: dict[str, Kind] = {
 
 DISTRIBUTIONS: dict[str, Kind] = {
     "uniform": Kind("uniform", lambda thing: isinstance(thing, Uniform), lambda thing: ({"seed": thing.seed}, {}), _build_uniform),
+    "energy": Kind("energy", lambda thing: isinstance(thing, Energy), _describe_energy, _build_energy),
 }

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 import topogen
+from topogen.distributions.gibbs import Energy
 from topogen.errors import InvalidInputError
+from topogen.functions import load_function
 from topogen.learning.trainer import Settings
 from topogen.manifolds import shapes
 from topogen.points import read, write
@@ -45,7 +47,7 @@ def fit(options: Namespace, say: Say) -> Answer:
     inspection = topogen.inspect(points, dim=options.dim, fields=options.fields, seed=options.seed, budget=_budget(options))
     model = topogen.fit(
         points, options.manifold, options.density, seed=options.seed, settings=_settings(options), inspection=inspection,
-        checkpoint=options.checkpoint, quiet=options.quiet,
+        checkpoint=options.checkpoint, closed=options.closed, quiet=options.quiet,
     )  # fmt: skip
     model.save(target)
     text = "\n".join([f"saved {target}: {model.manifold!r}", *(f"- {note}" for note in model.notes)])
@@ -67,8 +69,11 @@ def sample(options: Namespace, say: Say) -> Answer:
         return {"output": str(target), "mesh": mesh.to_dict()}, f"wrote {target}: {mesh.to_text()}", 0
     if options.n is None:
         raise InvalidInputError("-n: say how many points to draw, as in -n 1000")
+    if options.energy is not None:
+        model = model.tilt(load_function(options.energy))
     write(target, model.sample(options.n, generator=torch.Generator().manual_seed(options.seed)))
-    return {"output": str(target), "n": options.n}, f"wrote {target}: {options.n} points", 0
+    tilted = "" if options.energy is None else f" of the model tilted by {options.energy}"
+    return {"output": str(target), "n": options.n, "energy": options.energy}, f"wrote {target}: {options.n} points{tilted}", 0
 
 
 def project(options: Namespace, say: Say) -> Answer:
@@ -87,6 +92,33 @@ def project(options: Namespace, say: Say) -> Answer:
     rows = (~found.converged).nonzero().squeeze(-1).tolist()
     text = f"wrote {target}: {kept} points moved by {distance['mean']:.4g} on average, {distance['largest']:.4g} at most; {lost} did not converge"
     return {"output": str(target), "converged": kept, "unconverged": lost, "unconverged_rows": rows, "distance": distance}, text, 0
+
+
+def score(options: Namespace, say: Say) -> Answer:
+    """Log density of points with respect to the volume of the model's manifold, in data units."""
+    if options.output is not None:
+        _check_file(Path(options.output), options.cloud)
+    model = topogen.load(options.model)
+    points = _read(options.cloud, options)
+    density = model.log_prob(points)
+    on = torch.isfinite(density)
+    if not bool(on.any()):
+        raise InvalidInputError(f"{options.cloud}: none of {len(points)} points projects onto the manifold of {options.model}")
+    mean, error = float(density[on].mean()), float(density[on].std() / on.sum() ** 0.5)
+    if options.output is not None:
+        write(options.output, density.unsqueeze(1))
+    distribution = type(model.distribution).__name__
+    text = f"mean log density {mean:.4f} +- {error:.4f} nats of {int(on.sum())} points ({distribution}); {int((~on).sum())} points have no projection"
+    document = {"mean_log_density": mean, "standard_error": error, "scored": int(on.sum()), "unprojected": int((~on).sum()), "distribution": distribution}
+    return {**document, **_normalizer(model.distribution), "output": options.output}, text, 0
+
+
+def _normalizer(distribution: object) -> dict[str, Any]:
+    """log Z and how it was found, for distributions that have one to estimate."""
+    if not isinstance(distribution, Energy):
+        return {}
+    found = distribution.log_normalizer()
+    return {"log_normalizer": {"value": found.value, "standard_error": found.standard_error, "method": found.method}}
 
 
 def verify(options: Namespace, say: Say) -> Answer:
@@ -138,6 +170,7 @@ VERBS: dict[str, Callable[[Namespace, Say], Answer]] = {
     "fit": fit,
     "sample": sample,
     "project": project,
+    "score": score,
     "verify": verify,
     "shapes": list_shapes,
     "run": run,

@@ -11,6 +11,25 @@ SHAPES = (
     "ghosts_pct", "gap_1pct", "tilt_99pct", "betti_right", "volume_error_pct", "fit_seconds", "fit_in_references",
 )  # fmt: skip
 
+SECTIONS = (
+    ("Bounded surfaces", "bounded"),
+    ("Noise", "noise"),
+    ("Uneven density, outliers, missing caps", "defects"),
+    ("A torus in a hundred dimensions", "hundred"),
+    ("A sphere with a circle", "pieces"),
+    ("A thousand points", "thousand"),
+    ("Real data", "real"),
+    ("Projection", "projection"),
+    ("Samplers: exact moments", "samplers"),
+    ("Samplers: four components in ten dimensions", "components"),
+    ("Samplers: against mici on the torus of its README", "mici"),
+    ("Samplers: rotations in eleven dimensions", "rotations"),
+    ("Samplers: a thousand dimensions, ten constraints", "thousand_dimensions"),
+    ("Samplers: on learned manifolds", "reversal"),
+    ("Energies: closed forms", "energy"),
+    ("Energies: floods on a learned sphere", "floods"),
+)
+
 
 def merged(rows: list[Row]) -> list[Row]:
     """One row per shape and noise: means over seeds, the worst of what must hold in every run."""
@@ -40,13 +59,7 @@ def main() -> None:
     shapes = merged(table("shapes"))
     parts += ["## Shapes, clean", markdown([r for r in shapes if "-0.0" in r["name"] and "-0.01" not in r["name"]], [c for c in SHAPES if "sigma" not in c])]
     parts += ["## Shapes, noise of 1 % of the diameter", markdown([r for r in shapes if "-0.01" in r["name"]], SHAPES)]
-    for title, name in (
-        ("Bounded surfaces", "bounded"),
-        ("Noise", "noise"),
-        ("A thousand points", "thousand"),
-        ("Real data", "real"),
-        ("Projection", "projection"),
-    ):
+    for title, name in SECTIONS:
         for group in _alike(table(name)):
             parts += [f"## {title}", markdown(group, tuple(group[0]))]
     PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")

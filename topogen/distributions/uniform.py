@@ -46,6 +46,7 @@ class Uniform(Distribution):
             or "auto": closed form where there is one, then patches for implicit manifolds with D <= 4, then walk.
         generator: seeds the preparation (patches, chains, volume), which runs at the first use; None: torch's global generator.
         seed: the seed itself instead of a generator to draw it from, for a distribution that is to be the same again.
+        volume: the volume where it is known already.
 
     Walk: samples come from tangent walks thinned to twice their autocorrelation time; components are weighted by their estimated volumes, whatever
     the shares of `points` on them. A gate bounds M for all methods. Sampling and log_prob are float64.
@@ -63,6 +64,7 @@ class Uniform(Distribution):
         method: str = "auto",
         generator: torch.Generator | None = None,
         seed: int | None = None,
+        volume: Estimate | None = None,
         validate_args: bool | None = None,
     ) -> None:
         self.manifold = manifold
@@ -70,7 +72,7 @@ class Uniform(Distribution):
         self._points = _checked(manifold, points, self.method)
         self.seed = int(torch.randint(2**62, (), generator=generator)) if seed is None else seed
         self._prepared: Sampler | None = None
-        self._volume: Estimate | None = None
+        self._volume = volume
         super().__init__(torch.Size(), torch.Size((manifold.ambient_dim,)), validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
