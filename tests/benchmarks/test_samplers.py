@@ -148,7 +148,7 @@ def four_components() -> Row:
     start[:, 3:] *= ((9 - 3 * 2 ** (2 / 3)) ** 0.5) / start[:, 3:].norm(dim=1, keepdim=True)
     begin = time.process_time()
     chains = sample(
-        manifold, lambda x: 0.5 * (x[:, 0] - 0.6) ** 2, start=start, n_steps=1500, n_warm_up=300, kernel="random_walk", jumps=3, generator=generator
+        manifold, lambda x: 0.5 * (x[:, 0] - 0.6) ** 2, start=start, n_steps=1200, n_warm_up=800, kernel="random_walk", jumps=2, generator=generator
     )
     seconds = time.process_time() - begin
     signs = (chains.points[..., :3] > 0).long()
