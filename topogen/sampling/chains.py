@@ -138,18 +138,23 @@ def run(
     return Run(*trace.finish(), counts, made, interrupted)
 
 
-def warm_up(kernel: Kernel, start: Tensor, step: float, n_steps: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, float]:
-    """Points (n_chains, D) after n_steps steps and the step length whose mean acceptance over the chains is near what the kernel aims at."""
+def warm_up(
+    kernel: Kernel, start: Tensor, step: float, n_steps: int, *, fixed: bool = False, generator: torch.Generator | None = None
+) -> tuple[Tensor, float]:
+    """Points (n_chains, D) after n_steps steps and the step length whose mean acceptance over the chains is near what the kernel aims at.
+
+    `fixed` keeps the step length and tunes only what else the kernel adapts.
+    """
     state = kernel.begin(start)
     adapt = getattr(kernel, "adapt", None)
     tuned = DualAveraging(step, getattr(kernel, "target_acceptance", 0.6))
     for _ in range(n_steps):
-        before, length = state, tuned.current
+        before, length = state, step if fixed else tuned.current
         state, proposal, _ = _advance(kernel, state, length, generator)
         tuned.update(float(acceptance_probability(proposal).mean()))
         if adapt is not None:
             adapt(before, proposal, length)
-    return state[0], tuned.averaged
+    return state[0], step if fixed else tuned.averaged
 
 
 def _advance(kernel: Kernel, state: State, step: float, generator: torch.Generator | None) -> tuple[State, Proposal, Tensor]:

@@ -83,10 +83,9 @@ def sample(
     moves = KERNELS[kernel](target) if isinstance(kernel, str) else kernel(target)
     if jumps:
         moves = Alternating(moves, PlaneJump(manifold, target.potential), jumps)
-    if step is None:
-        points, step = warm_up(moves, points, first_step(points, manifold.dim), max(n_warm_up, 1), generator=generator)
-    elif n_warm_up:
-        points = run(moves, points, n_warm_up, step, thin=n_warm_up, generator=generator).points[-1]
+    if step is None or n_warm_up:
+        first = first_step(points, manifold.dim) if step is None else step
+        points, step = warm_up(moves, points, first, max(n_warm_up, 1), fixed=step is not None, generator=generator)
     done = run(moves, points, n_steps, step, thin=thin, generator=generator, file=file, interruptible=True)
     return Chains.of(done, step, thin, dtype=start.dtype, notes=notes, manifold=manifold)
 
@@ -99,6 +98,8 @@ def _check(start: Tensor, ambient_dim: int, kernel: object, n_steps: int, thin: 
         raise InvalidInputError(f"start: expected a tensor (n_chains, {ambient_dim}) with at least one row, found {found}; one row per chain")
     if n_steps < 1 or thin < 1 or n_warm_up < 0 or jumps < 0:
         raise InvalidInputError(f"n_steps, thin, n_warm_up, jumps: expected at least 1, 1, 0 and 0, found {n_steps}, {thin}, {n_warm_up} and {jumps}")
+    if thin > n_steps:
+        raise InvalidInputError(f"thin: every {thin}th of {n_steps} steps keeps none; lower thin or raise n_steps")
     if step is not None and not 0 < step < torch.inf:
         raise InvalidInputError(f"step: expected a positive number or None, found {step}; None has the warm-up find one")
 
