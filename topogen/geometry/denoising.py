@@ -17,7 +17,7 @@ from topogen.geometry.neighbours import LocalFit, local_fit, nearest
 __all__ = ["onto_sheets"]
 
 _CHUNK = 1000
-_BALL_TO_CYLINDER = 2
+_BALL_TO_CYLINDER = 1.2  # more, and on a bent curve the cylinder picks up what has bent back over its plane
 
 
 def onto_sheets(points: Tensor, dim: int, k: int) -> Tensor:
@@ -26,7 +26,7 @@ def onto_sheets(points: Tensor, dim: int, k: int) -> Tensor:
     own = torch.arange(len(points), device=points.device).unsqueeze(1)
     indices = torch.cat([own, others], 1)
     first = _sheets(points, points, indices, dim)
-    around = nearest(points, min(_BALL_TO_CYLINDER * k, len(points)), first.centre)[1]
+    around = nearest(points, min(int(_BALL_TO_CYLINDER * k), len(points)), first.centre)[1]
     parts = zip(first.centre.split(_CHUNK), first.tangent.split(_CHUNK), around.split(_CHUNK), strict=True)
     within = torch.cat([_cylinder(points, k, *part) for part in parts])
     return _sheets(points, first.centre, within, dim).centre
