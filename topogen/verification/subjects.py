@@ -70,6 +70,7 @@ def as_cloud(value: Any, name: str) -> Tensor:
 def manifold_subject(subject: Any, known: Tensor | None, generator: torch.Generator) -> ManifoldSubject | None:
     """The subject as a manifold with a sampler, or None where it is neither a `Manifold` nor a model.
 
+    A model with a density that is not uniform is judged on uniform samples of its manifold: where the density is low they would leave holes.
     `known` are points near it where they have its ambient dimension; the generator seeds the preparation of the sampler.
     """
     if isinstance(subject, Manifold):
@@ -80,8 +81,10 @@ def manifold_subject(subject: Any, known: Tensor | None, generator: torch.Genera
     if not isinstance(manifold, Manifold) or not callable(getattr(subject, "sample", None)):
         return None
     starts = known if _fits(known, manifold) else _own_points(subject)
-    draw = subject.sample
-    return ManifoldSubject(manifold, lambda n, generator: draw(n, generator=generator).detach().double(), getattr(subject, "distribution", None), starts)
+    distribution, draw = getattr(subject, "distribution", None), subject.sample
+    if distribution is not None and not hasattr(distribution, "volume"):
+        return manifold_subject(manifold, starts, generator)
+    return ManifoldSubject(manifold, lambda n, generator: draw(n, generator=generator).detach().double(), distribution, starts)
 
 
 def _fits(points: Tensor | None, manifold: Manifold) -> bool:
