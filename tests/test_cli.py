@@ -218,6 +218,9 @@ def test_errors_are_documents_too(capsys, tmp_path):
         ["inspect"],
         ["inspect", "C", "--no-such-option"],
         ["sample", "M", "-n", "0", "-o", "out.npy"],
+        ["sample", "M", "-o", "out.npy"],
+        ["sample", "M", "--no-mesh", "-o", "out.ply"],
+        ["verify", "C"],
         ["inspect", "C", "--fields", "two"],
         ["inspect", "C", "--max-memory", "much"],
         ["inspect", "C", "--timeout", "-1"],
@@ -236,11 +239,9 @@ def test_usage_is_2(capsys, argv):
 @pytest.mark.parametrize(
     ("argv", "names"),
     [
-        (["verify", "C"], "--expect"),
         (["verify", "C", "--expect", "no_such_surface"], "expect"),
         (["verify", "C", "--expect", "torus", "--fields", "4"], "fields"),
         (["inspect", "C", "--dim", "7"], "dim"),
-        (["sample", "M", "-o", "out.npy"], "-n"),
         (["sample", "M", "-n", "5", "-o", "out.pickle"], "pickle"),
         (["sample", "M", "-n", "5", "--mesh", "-o", "out.npy"], "--mesh"),
         (["sample", "C", "-n", "5", "-o", "out.npy"], "circle.npy"),

@@ -60,7 +60,9 @@ def test_sample_with_a_users_energy_moves_the_mass(folder, capsys):
     assert float(read(folder / "tilted.csv")[:, 2].mean()) < -0.2
 
 
-@pytest.mark.parametrize(("name", "message"), [("mine.py:east", "no function"), ("none.py:south", "no such Python file"), ("mine.py:wrong", "expected a floating")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("mine.py:east", "no function"), ("none.py:south", "no such Python file"), ("mine.py:wrong", "expected a floating")]
+)
 def test_bad_energies_are_one_line(folder, capsys, name, message):
     assert main(["sample", f"{folder}/model", "-n", "5", "-o", f"{folder}/x.csv", "--energy", f"{folder}/{name}"]) == 3
     assert message in capsys.readouterr().err

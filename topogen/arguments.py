@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import threading
 from collections.abc import Callable, Sequence
 
 from topogen._version import __version__
 
-__all__ = ["parse"]
+__all__ = ["MESHES", "parse", "wants_mesh"]
+
+MESHES = (".ply", ".off", ".obj", ".stl")
 
 EPILOG = "exit codes: 0 done or confirmed, 1 refuted, 2 usage, 3 unreadable or invalid input, 4 inconclusive or over budget, 130 interrupted"
 
@@ -22,7 +25,27 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         verb = verbs.add_parser(name, help=help_text, description=help_text, epilog=EPILOG)
         build(verb)
         _common(verb)
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    misuse = _misuse(options)
+    if misuse:
+        verbs.choices[options.verb].error(misuse)
+    return options
+
+
+def _misuse(options: argparse.Namespace) -> str:
+    """What is missing where either of two options would do."""
+    if options.verb == "verify" and options.against is None and options.expect is None:
+        return "--against, --expect: nothing to verify against; give a cloud, a name such as torus, or Betti numbers"
+    if options.verb == "sample" and options.n is None and not wants_mesh(options):
+        return "-n: say how many points to draw, as in -n 1000"
+    return ""
+
+
+def wants_mesh(options: argparse.Namespace) -> bool:
+    """Whether `sample` is to write the zero set as a mesh: where that is asked for, for stl, and for the other mesh formats without -n."""
+    suffix = os.path.splitext(options.output)[1].lower()
+    asked: bool | None = options.mesh
+    return asked if asked is not None else suffix == ".stl" or (suffix in MESHES and options.n is None)
 
 
 def _inspect(verb: argparse.ArgumentParser) -> None:
@@ -80,7 +103,7 @@ def _shapes(verb: argparse.ArgumentParser) -> None:
 def _run(verb: argparse.ArgumentParser) -> None:
     _cloud(verb)
     verb.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder for everything that is found")
-    verb.add_argument("--expect", metavar="NAME", help="the topology to verify against, instead of the cloud's own")
+    verb.add_argument("--expect", metavar="NAME", help="the topology to verify against, besides the cloud's own")
     verb.add_argument("-n", type=_positive, default=10_000, metavar="N", help="number of samples to write (default 10000)")
     _dim(verb)
     _fields(verb)

@@ -1,6 +1,6 @@
 """What a cloud is, before anything is learned from it: dimension, pieces, homology, boundary, noise, spacing, reach; and what follows from them.
 
-The order of the questions: repairs -> affine hull at the noise level -> dimension -> scales -> boundary and components -> homology.
+The order of the questions: repairs -> affine hull at the noise level -> dimension -> scales -> boundary -> singular strata -> homology -> components.
 Everything after the hull is measured in the hull's coordinates, in units of the data. Orientability is read off homology: a closed d-manifold with
 c components has top Betti number c over Z/2 always, over Z/3 exactly when every component is orientable (Hatcher 2002, Algebraic Topology, theorem 3.26).
 """
@@ -20,6 +20,8 @@ from topogen.geometry.dimension import AffineHull, DimensionEstimate, affine_hul
 from topogen.geometry.neighbours import components, nearest
 from topogen.geometry.scales import Scales, boundary_points, estimate_scales
 from topogen.points import clean
+from topogen.points.cleaning import Repairs
+from topogen.strata import Stratum, find_strata
 from topogen.topology.budget import Budget
 from topogen.topology.homology import Homology, homology
 
@@ -44,7 +46,7 @@ class Inspection:
     `boundary_fraction`, `has_boundary`; `noise`: standard deviation per normal coordinate; `spacing`, `reach`, `diameter`: as in `Scales`;
     `room`: share of the points with a scale of denoising above spacing and noise and below reach/sqrt(hull_dim - dim);
     `evenness`: largest over median distance to the fifth neighbour (1: perfectly even); `outliers`: points far from all others for their region;
-    `advice`: what the numbers mean for fitting, in words.
+    `advice`: what the numbers mean for fitting, in words; `strata`: the pieces of the singular set, where sheets cross and the cloud is no manifold.
     """
 
     n: int
@@ -69,6 +71,7 @@ class Inspection:
     evenness: float
     outliers: int
     advice: tuple[str, ...]
+    strata: tuple[Stratum, ...] = ()
 
     def to_text(self) -> str:
         """The findings for people, one per line, the advice below."""
@@ -83,6 +86,7 @@ class Inspection:
             "dimension": {name: _plain(value) for name, value in vars(estimate).items()},
             "betti": _plain(self.betti),
             "homology": self.homology.to_dict(),
+            "strata": [stratum.to_dict() for stratum in self.strata],
             "advice": list(self.advice),
         }
 
@@ -110,8 +114,33 @@ def inspect(
     """
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
     cloud, repairs = clean(points)
+    _check(len(cloud), cloud.shape[1], dim)
+    form = _form(cloud, dim, generator)
+    topology = homology(form.inside, dim=form.dim, fields=tuple(fields), closed=form.closed, budget=budget, generator=generator)
+    bare = _findings(cloud, form, topology, repairs)
+    return replace(bare, advice=tuple(line for rule in _RULES for line in rule(bare)))
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What geometry says of a cloud: `hull` and coordinates `inside` it, dimension, scales, mask of boundary points, singular strata in the hull.
+
+    `closed`: None where several local dimensions are present, which have boundary points of their own.
+    """
+
+    hull: AffineHull
+    inside: Tensor
+    dimension: DimensionEstimate
+    dim: int
+    scales: Scales
+    boundary: Tensor
+    has_boundary: bool
+    closed: bool | None
+    strata: tuple[Stratum, ...]
+
+
+def _form(cloud: Tensor, dim: int | None, generator: torch.Generator) -> _Form:
     n, ambient = cloud.shape
-    _check(n, ambient, dim)
     hull = affine_hull(cloud)
     inside = hull.coordinates(cloud) if dim is None or dim <= hull.dim else cloud
     dimension = estimate_dimension(cloud, generator=generator)
@@ -121,35 +150,39 @@ def inspect(
     boundary = boundary_points(inside, chosen, k=scales.k)
     mixed = len(dimension.mixed) > 1
     has_boundary = int(boundary.sum()) > max(1.0, (MIXED_BOUNDARY_SHARE if mixed else BOUNDARY_SHARE) * n)
-    pieces, reason = _components(inside, scales)
-    closed = None if mixed else not has_boundary
-    topology = homology(inside, dim=chosen, fields=tuple(fields), closed=closed, budget=budget, generator=generator)
-    evenness, outliers = _density(inside)
-    bare = Inspection(
-        n=n,
-        ambient_dim=ambient,
+    strata = tuple(replace(stratum, points=cloud[stratum.rows]) for stratum in find_strata(inside, chosen))
+    return _Form(hull, inside, dimension, chosen, scales, boundary, has_boundary, None if mixed or strata else not has_boundary, strata)
+
+
+def _findings(cloud: Tensor, form: _Form, topology: Homology, repairs: Repairs) -> Inspection:
+    """Everything but the advice."""
+    pieces, reason = _components(form.inside, form.scales)
+    evenness, outliers = _density(form.inside)
+    return Inspection(
+        n=len(cloud),
+        ambient_dim=cloud.shape[1],
         duplicates=repairs.duplicates,
         constant_columns=tuple(repairs.constant_columns),
-        hull_dim=hull.dim,
-        dim=chosen,
-        dimension=dimension,
+        hull_dim=form.hull.dim,
+        dim=form.dim,
+        dimension=form.dimension,
         components=pieces,
         components_reason=reason,
         betti=dict(topology.betti),
         homology=topology,
-        orientable=_orientable(topology.decided, chosen) if closed else None,
-        boundary_fraction=float(boundary.double().mean()),
-        has_boundary=has_boundary,
-        noise=_noise(scales, hull, inside),
-        spacing=scales.spacing,
-        reach=scales.reach,
-        diameter=scales.diameter,
-        room=_room(scales, inside.shape[1]),
+        orientable=_orientable(topology.decided, form.dim) if form.closed else None,
+        boundary_fraction=float(form.boundary.double().mean()),
+        has_boundary=form.has_boundary,
+        noise=_noise(form.scales, form.hull, form.inside),
+        spacing=form.scales.spacing,
+        reach=form.scales.reach,
+        diameter=form.scales.diameter,
+        room=_room(form.scales, form.inside.shape[1]),
         evenness=evenness,
         outliers=outliers,
         advice=(),
+        strata=form.strata,
     )
-    return replace(bare, advice=tuple(line for rule in _RULES for line in rule(bare)))
 
 
 def _check(n: int, ambient: int, dim: int | None) -> None:
@@ -226,6 +259,8 @@ def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "homology", f"{found.homology.label}: {found.homology.rule}"
     yield "orientable", {True: "yes", False: "no", None: "not decided"}[found.orientable]
     yield "boundary", f"yes, {found.boundary_fraction:.1%} of the points" if found.has_boundary else "none found"
+    if found.strata:
+        yield "singular", "; ".join(stratum.to_text() for stratum in found.strata[:4])
     yield "noise", f"{found.noise:.4g} per normal coordinate"
     yield "spacing", f"{found.spacing:.4g}"
     yield "reach", f"{found.reach:.4g}"
@@ -275,6 +310,12 @@ def _on_scales(found: Inspection) -> Iterator[str]:
 def _on_shape(found: Inspection) -> Iterator[str]:
     if found.has_boundary:
         yield f"the cloud has a boundary ({found.boundary_fraction:.1%} of the points lie on it): the zero set needs a gate"
+    if found.strata:
+        share = sum(stratum.size for stratum in found.strata) / found.n
+        yield (
+            f"sheets of dimension {found.dim} cross or branch near {share:.1%} of the points: the set is no manifold there, and a learned constraint "
+            "loses rank"
+        )
     if found.orientable is False:
         yield "the manifold is not orientable: it needs an overcomplete constraint (more outputs than codimensions), and no global normal field exists"
     if found.components > 1:

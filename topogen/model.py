@@ -40,7 +40,8 @@ class Model:
     """A fitted manifold M in R^D with a distribution on it.
 
     `manifold`: a `Manifold`; `distribution`: a `torch.distributions.Distribution` with respect to the volume measure of M; `anchors` (n, D) float64: data
-    projected onto M, the known points that samplers start from; `inspection`: what was found in the data, as plain values; `notes`: what was chosen and why.
+    projected onto M, the known points that samplers start from; `inspection`: what was found in the data, as plain values; `notes`: what was chosen and why;
+    `training`: how the manifold was learned (`Fitted.summary`), empty for a given one; its seconds belong to the run and are not saved.
     A saved model holds the anchors, hence denoised copies of up to 20,000 data points.
     """
 
@@ -49,6 +50,7 @@ class Model:
     anchors: Tensor
     inspection: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def points(self) -> Tensor:
@@ -80,7 +82,8 @@ class Model:
         parts = {"manifold": _describe(self.manifold, MANIFOLDS), "distribution": _describe(self.distribution, DISTRIBUTIONS)}
         document = {name: {"kind": part.kind, "config": dict(part.config)} for name, part in parts.items()}
         tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.tensors.items()}
-        extra = {"inspection": dict(self.inspection), "notes": list(self.notes)}
+        training = {name: value for name, value in self.training.items() if name != "seconds"}
+        extra = {"inspection": dict(self.inspection), "notes": list(self.notes), "training": training}
         write_folder(Path(folder), {**document, **extra}, {**tensors, "anchors": self.anchors})
 
 
@@ -90,10 +93,10 @@ def load(folder: str | Path) -> Model:
     anchors = tensors.get("anchors", torch.empty(0, 0, dtype=torch.float64))
     manifold = _build("manifold", document, tensors, MANIFOLDS)
     distribution = _build("distribution", document, tensors, DISTRIBUTIONS, manifold, anchors)
-    inspection, notes = document.get("inspection", {}), document.get("notes", [])
-    if not isinstance(inspection, dict) or not isinstance(notes, list):
-        raise CheckpointError("model.json: inspection is not an object or notes are not a list; the file was altered")
-    return Model(manifold, distribution, anchors, inspection, tuple(notes))
+    inspection, notes, training = document.get("inspection", {}), document.get("notes", []), document.get("training", {})
+    if not isinstance(inspection, dict) or not isinstance(notes, list) or not isinstance(training, dict):
+        raise CheckpointError("model.json: inspection or training is not an object or notes are not a list; the file was altered")
+    return Model(manifold, distribution, anchors, inspection, tuple(notes), training)
 
 
 def fit(
@@ -147,7 +150,7 @@ def _assemble(fitted: Fitted, found: Inspection, cloud: Tensor, manifold: str, d
         chosen.append("density: uniform, on which the topology is verified; density='energy' learns where on the manifold the data lie")
     anchors = fitted.anchors[:_ANCHORS]
     distribution, said = _density(density, fitted.manifold, cloud, anchors, generator, quiet)
-    return Model(fitted.manifold, distribution, anchors, found.to_dict(), (*chosen, *fitted.notes, *said))
+    return Model(fitted.manifold, distribution, anchors, found.to_dict(), (*chosen, *fitted.notes, *said), fitted.summary())
 
 
 def _density(

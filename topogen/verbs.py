@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import topogen
+from topogen.arguments import MESHES, wants_mesh
 from topogen.distributions.gibbs import Energy
 from topogen.errors import InvalidInputError
 from topogen.functions import load_function
@@ -27,7 +28,6 @@ __all__ = ["VERBS"]
 
 Say = Callable[[str], None]
 Answer = tuple[dict[str, Any], str, int]
-MESHES = (".ply", ".off", ".obj", ".stl")
 
 
 def inspect(options: Namespace, say: Say) -> Answer:
@@ -51,7 +51,8 @@ def fit(options: Namespace, say: Say) -> Answer:
     )  # fmt: skip
     model.save(target)
     text = "\n".join([f"saved {target}: {model.manifold!r}", *(f"- {note}" for note in model.notes)])
-    return {"model": str(target), "manifold": repr(model.manifold), "dim": model.manifold.dim, "notes": list(model.notes)}, text, 0
+    facts = {"manifold": repr(model.manifold), "dim": model.manifold.dim, "notes": list(model.notes), "training": dict(model.training)}
+    return {"model": str(target), **facts}, text, 0
 
 
 def sample(options: Namespace, say: Say) -> Answer:
@@ -60,15 +61,12 @@ def sample(options: Namespace, say: Say) -> Answer:
     _check_file(target)
     model = topogen.load(options.model)
     suffix = target.suffix.lower()
-    wants_mesh = options.mesh if options.mesh is not None else suffix == ".stl" or (suffix in MESHES and options.n is None)
-    if wants_mesh:
+    if wants_mesh(options):
         if suffix not in MESHES:
             raise InvalidInputError(f"--mesh: {target.name} is no mesh file; use one of {', '.join(MESHES)}")
         mesh = mesh_of(model.manifold, model.anchors, resolution=options.resolution)
         write(target, mesh.vertices, mesh.faces)
         return {"output": str(target), "mesh": mesh.to_dict()}, f"wrote {target}: {mesh.to_text()}", 0
-    if options.n is None:
-        raise InvalidInputError("-n: say how many points to draw, as in -n 1000")
     if options.energy is not None:
         model = model.tilt(load_function(options.energy))
     write(target, model.sample(options.n, generator=torch.Generator().manual_seed(options.seed)))
@@ -123,8 +121,6 @@ def _normalizer(distribution: object) -> dict[str, Any]:
 
 def verify(options: Namespace, say: Say) -> Answer:
     """Confirm or refute the topology of a cloud or a saved model."""
-    if options.against is None and options.expect is None:
-        raise InvalidInputError("--against, --expect: nothing to verify against; give a cloud, a name such as torus, or Betti numbers")
     subject = topogen.load(options.subject) if os.path.isdir(options.subject) else _read(options.subject, options)
     against = None if options.against is None else _read(options.against, options)
     found = topogen.verify(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from constraints import ellipse, overcomplete_torus, torus
 from torch import Tensor
 
 from topogen.distributions import Uniform
@@ -25,23 +26,8 @@ ELLIPSE_LENGTH = 13.3648932205553
 ELLIPSE_SQUARE = 3.4758
 
 
-def torus(x: Tensor) -> Tensor:
-    return ((x[:, :2].norm(dim=1) - 1) ** 2 + x[:, 2] ** 2 - 0.25).unsqueeze(1)
-
-
-def overcomplete_torus(x: Tensor) -> Tensor:
-    axis = x[:, :2] / x[:, :2].norm(dim=1, keepdim=True)
-    spoke = x - torch.cat([axis, torch.zeros_like(axis[:, :1])], 1)
-    length = spoke.norm(dim=1, keepdim=True)
-    return spoke / length * (length - 0.5)
-
-
 def circle_in_space(x: Tensor) -> Tensor:
     return torch.stack([x[:, :2].norm(dim=1) - 1, x[:, 2]], 1)
-
-
-def ellipse(x: Tensor) -> Tensor:
-    return (x[:, :1] ** 2 / 9 + x[:, 1:] ** 2 - 1) / 2
 
 
 def sphere(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from constraints import rotations, torus
 from torch import Tensor
 
 from topogen.distributions import Uniform
@@ -20,18 +21,6 @@ SHAPE = Torus(1.0, 0.5)
 
 def seed(number: int) -> torch.Generator:
     return torch.Generator().manual_seed(number)
-
-
-def torus(x: Tensor) -> Tensor:
-    return ((x[:, :2].norm(dim=1) - 1) ** 2 + x[:, 2] ** 2 - 0.25).unsqueeze(1)
-
-
-def rotations(x: Tensor) -> Tensor:
-    """X X^t = I: six constraints, two components det = +-1."""
-    matrix = x.reshape(-1, 3, 3)
-    rest = matrix @ matrix.mT - torch.eye(3, dtype=x.dtype)
-    i, j = torch.triu_indices(3, 3)
-    return rest[:, i, j]
 
 
 def orthogonal(n: int, generator: torch.Generator) -> Tensor:

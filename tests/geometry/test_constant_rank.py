@@ -4,29 +4,17 @@ import math
 
 import pytest
 import torch
+from constraints import drifting_torus, torus_distance
 from torch import Tensor
 
 from topogen.geometry import constant_rank
-
-
-def torus_distance(x: Tensor) -> Tensor:
-    ring = (x[..., 0] ** 2 + x[..., 1] ** 2).sqrt() - 1.0
-    return ((ring**2 + x[..., 2] ** 2).sqrt() - 0.4).unsqueeze(-1)
-
-
-def overcomplete_torus(x: Tensor) -> Tensor:
-    """Distance times its gradient, plus a part outside of the kept range that does not vanish on M: m = 3, rank 1, tilted truncated tangents."""
-    value = torus_distance(x)
-    normal = torch.func.vmap(torch.func.grad(lambda y: torus_distance(y)[0]))(x)
-    drift = torch.stack([torch.sin(2 * x[..., 1]), torch.cos(x[..., 0]), x[..., 2] ** 2], -1)
-    return value * normal + 0.01 * drift
 
 
 def circle_in_space(x: Tensor) -> Tensor:
     return torch.stack([(x[..., :2] ** 2).sum(-1) - 1.0, 3 * x[..., 2]], -1)
 
 
-CASES = [(torus_distance, 1), (circle_in_space, 2), (overcomplete_torus, 1)]
+CASES = [(torus_distance, 1), (circle_in_space, 2), (drifting_torus, 1)]
 
 
 @pytest.fixture
@@ -78,10 +66,10 @@ def test_exact_derivative_is_that_of_the_section(field, rank, cloud):
 
 def test_the_truncated_jacobian_is_caught_as_a_wrong_derivative(cloud):
     """The planted defect: without the change of the projector the derivative of the overcomplete section is wrong by far more than the tolerance above."""
-    z = constant_rank.newton(overcomplete_torus, cloud, 1, 1e-12, max_step=0.5).points[:50]
-    at = constant_rank.frame(overcomplete_torus, z, 1)
+    z = constant_rank.newton(drifting_torus, cloud, 1, 1e-12, max_step=0.5).points[:50]
+    at = constant_rank.frame(drifting_torus, z, 1)
     truncated = at.values[:, :1, None] * at.right[..., :1].mT
-    assert (constant_rank.exact_derivative(overcomplete_torus, z, at) - truncated).norm(dim=-1).max() > 1e-3
+    assert (constant_rank.exact_derivative(drifting_torus, z, at) - truncated).norm(dim=-1).max() > 1e-3
 
 
 def section(field, x: Tensor, rank: int) -> Tensor:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from constraints import drifting_torus, rotations, torus_distance
 from torch import Tensor, nn
 
 from topogen.errors import InvalidInputError, ProjectionError
@@ -13,25 +14,14 @@ from topogen.manifolds.shapes import SpecialOrthogonal, Torus
 from topogen.testing import ManifoldLaws
 
 
-def torus_distance(x: Tensor) -> Tensor:
-    ring = (x[..., 0] ** 2 + x[..., 1] ** 2).sqrt() - 1.0
-    return ((ring**2 + x[..., 2] ** 2).sqrt() - 0.4).unsqueeze(-1)
-
-
-def overcomplete_torus(x: Tensor) -> Tensor:
-    value = torus_distance(x)
-    normal = torch.func.vmap(torch.func.grad(lambda y: torus_distance(y)[0]))(x)
-    drift = torch.stack([torch.sin(2 * x[..., 1]), torch.cos(x[..., 0]), x[..., 2] ** 2], -1)
-    return value * normal + 0.002 * drift
+def tilted_torus(x: Tensor) -> Tensor:
+    return drifting_torus(x, 0.002)
 
 
 def orthogonality(x: Tensor) -> Tensor:
-    """The six independent entries of X X^t - I, off the diagonal scaled so that J J^t is a multiple of the identity."""
-    matrix = x.reshape(-1, 3, 3)
-    gram = matrix @ matrix.mT - torch.eye(3, dtype=x.dtype)
+    """X X^t = I, off the diagonal scaled so that J J^t is a multiple of the identity."""
     rows, columns = torch.triu_indices(3, 3)
-    weight = torch.where(rows == columns, 0.5, 0.5**0.5).to(x.dtype)
-    return gram[:, rows, columns] * weight
+    return rotations(x) * torch.where(rows == columns, 0.5, 0.5**0.5).to(x.dtype)
 
 
 class TestTorus(ManifoldLaws):
@@ -60,7 +50,7 @@ def near_torus(n: int, generator: torch.Generator, noise: float = 0.05) -> Tenso
     return on + noise * torch.randn(on.shape, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("field", [torus_distance, overcomplete_torus])
+@pytest.mark.parametrize("field", [torus_distance, tilted_torus])
 def test_projection_is_the_closest_point_and_reports_per_sample(field, generator):
     manifold = ImplicitManifold(field, 2, 3)
     x = near_torus(200, generator)
@@ -77,9 +67,21 @@ def test_distance_to_the_torus_is_exact(generator):
     assert torch.allclose(moved, torus_distance(x).squeeze(-1).abs(), atol=1e-9)
 
 
+def test_without_foot_points_is_the_same_set_sharing_its_constraint(generator):
+    anchors = Torus().sample(200, generator=generator)
+    manifold = ImplicitManifold(torus_distance, 2, 3, predictor_steps=1, gate=Gate(anchors, 0.5, 3))
+    quick = manifold.without_foot_points()
+    bare = manifold.without_foot_points(gated=False, predicted=False)
+    assert (quick.closest, quick.gate, quick.predictor_steps) == (False, manifold.gate, 1)
+    assert (bare.closest, bare.gate, bare.predictor_steps) == (False, None, 0)
+    assert manifold.closest and manifold.gate is not None and manifold.predictor_steps == 1
+    assert bare.constraint is manifold.constraint
+    assert torus_distance(quick.project(near_torus(50, generator)).points).abs().max() < 1e-9
+
+
 def test_exact_tangents_of_an_overcomplete_constraint(generator):
     """The offset of a tangent step shrinks with its square; along the kernel of the truncated Jacobian it shrinks with the step only."""
-    manifold = ImplicitManifold(overcomplete_torus, 2, 3)
+    manifold = ImplicitManifold(tilted_torus, 2, 3)
     z = manifold.project(near_torus(100, generator)).points
     offsets = [
         (manifold.project(z + h * manifold.tangent_basis(z)[..., 0]).points - z - h * manifold.tangent_basis(z)[..., 0]).norm(dim=-1) for h in (1e-3, 1e-4)
@@ -101,7 +103,7 @@ def test_tilt_of_a_regular_constraint_is_zero(generator):
 def test_mean_curvature_of_the_torus(generator):
     z = Torus().sample(50, generator=generator)
     expected = Torus().mean_curvature(z)
-    for field, tolerance in ((torus_distance, 1e-9), (overcomplete_torus, 0.2)):
+    for field, tolerance in ((torus_distance, 1e-9), (tilted_torus, 0.2)):
         manifold = ImplicitManifold(field, 2, 3)
         assert torch.allclose(manifold.mean_curvature(manifold.projx(z)), expected, atol=tolerance)
 

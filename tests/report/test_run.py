@@ -1,6 +1,7 @@
 """`topogen run`: everything in one folder, or nothing."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from topogen.points import read
 from topogen.report import run as module
 from topogen.report.figures import draw_clouds
 from topogen.report.run import run
+from topogen.strata import Stratum
 
 CIRCLE = shapes.get("circle").sample(300, generator=torch.Generator().manual_seed(1))
 FILES = {"inspection.json", "model", "samples.npy", "verification.json", "report.txt", "report.json"}
@@ -55,6 +57,9 @@ def test_everything_is_written(outcome, home, heard):
     assert report["inspection"] == json.loads((folder / "inspection.json").read_text())
     assert report["verification"] == json.loads((folder / "verification.json").read_text())
     assert report["seed"] == 0 and {"topogen", "torch", "gudhi"} <= set(report["versions"]) and list(report["stage_seconds"]) == STAGES[:-1]
+    training = report["training"]
+    assert (training["steps"], len(training["attempts"]), training["rescued"]) == (200, 1, 0) and training["seconds"] > 0
+    assert training["loss"] > 0 and training["held_out_loss"] > 0
     assert report["volume"]["value"] == pytest.approx(2 * torch.pi, rel=0.02)
     assert (folder / "report.txt").read_text() == outcome.to_text() + "\n" and "CONFIRMED" in outcome.to_text()
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
@@ -64,6 +69,29 @@ def test_what_is_written_can_be_read_again(outcome, home):
     assert torch.equal(read(home / "first" / "samples.npy"), outcome.samples) and outcome.samples.shape == (500, 2)
     loaded = topogen.load(home / "first" / "model")
     assert torch.equal(loaded.sample(500, generator=torch.Generator().manual_seed(0)), outcome.samples)
+
+
+def test_an_expectation_stands_beside_the_data(outcome):
+    """Both are compared with: the cloud's own Betti numbers and the expected ones."""
+    found = outcome.verification
+    assert found.expected_name == "circle" and found.against_betti is not None and found.expected == found.against_betti
+
+
+def test_training_is_saved_without_its_seconds(outcome, home):
+    training = dict(outcome.model.training)
+    del training["seconds"]
+    assert topogen.load(home / "first" / "model").training == training
+
+
+def test_singular_points_are_drawn(outcome, home):
+    pytest.importorskip("matplotlib")
+    stratum = Stratum(CIRCLE[:5], torch.arange(5), 0, (1,), 0.1, 2.0)
+    folder = home / "singular"
+    folder.mkdir()
+    module._write(replace(outcome, inspection=replace(outcome.inspection, strata=(stratum,))), CIRCLE, folder)
+    assert (folder / "singular.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((folder / "report.json").read_text())["inspection"]["strata"] == [stratum.to_dict()]
+    shutil.rmtree(folder)
 
 
 def test_no_mesh_of_a_curve(outcome):

@@ -207,3 +207,12 @@ def test_plateau_asks_more_where_less_is_known() -> None:
     bar = diagram((0.9, 1.8))
     assert plateau(bar, 1.0, CECH, known=True, whole=True).betti == (1, 1)
     assert plateau(bar, 1.0, CECH, known=False, whole=False).betti == (1, None)
+
+
+def test_a_cloud_too_coarse_for_every_rule_says_so_at_little_cost():
+    """Points all over a ball of R^8: no number of landmarks brings eps to where a rule applies, so few are taken, and how many could not do it is said."""
+    cloud = torch.randn(2000, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = homology(cloud, dim=2, generator=torch.Generator().manual_seed(0))
+    assert found.betti == {2: None, 3: None}
+    assert found.n_landmarks <= 500
+    assert any("even 1000 landmarks leave eps" in note for note in found.notes)

@@ -11,7 +11,6 @@ Karp, Luby, Madras (1989), Monte-Carlo approximation algorithms for enumeration 
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +21,7 @@ from topogen.errors import InvalidInputError
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.sampling.sheet import on_sheet
 
-__all__ = ["Balls", "fast_copy", "grow_net"]
+__all__ = ["Balls", "grow_net"]
 
 LARGEST_NET = 8000
 COARSENINGS = 6
@@ -70,20 +69,13 @@ def grow_net(manifold: ImplicitManifold, points: Tensor, spacing: float, bound: 
 
     Raises InvalidInputError when M runs far out of the box of the points, as an unbounded zero set does.
     """
-    quick = fast_copy(manifold)
+    quick = manifold.without_foot_points()
     for _ in range(COARSENINGS):
         anchors = _flood(quick, points, spacing, bound, generator)
         if anchors is not None:
             return anchors, spacing
         spacing *= 2 ** (1 / manifold.dim)
     raise InvalidInputError(f"manifold: more than {LARGEST_NET} balls of radius {spacing:.3g} are needed to cover it; pass points= and method='walk'")
-
-
-def fast_copy(manifold: ImplicitManifold) -> ImplicitManifold:
-    """The same manifold ending wherever Gauss-Newton lands; the gate stays."""
-    other = copy.copy(manifold)
-    other.closest = False
-    return other
 
 
 def _flood(manifold: ImplicitManifold, points: Tensor, spacing: float, bound: float, generator: torch.Generator) -> Tensor | None:

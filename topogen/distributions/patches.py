@@ -25,6 +25,7 @@ from topogen.distributions.cover import grow_net
 from topogen.distributions.estimate import Estimate
 from topogen.distributions.known import known_points, reach_around
 from topogen.distributions.reach import ball_volume
+from topogen.distributions.rejection import BATCH, accepted
 from topogen.errors import ProjectionError
 from topogen.geometry.frames import complement
 from topogen.manifolds.implicit import ImplicitManifold
@@ -36,7 +37,6 @@ __all__ = ["Patches", "patches_on"]
 
 REACH_SHARE = 0.3
 COVER_MARGIN = 1.1
-BATCH = 20_000
 PROBES = 10_000
 
 
@@ -60,18 +60,8 @@ class Patches:
 
     def sample(self, n: int, generator: torch.Generator | None) -> Tensor:
         """n independent uniform points (n, D) float64 of M. Raises ProjectionError when no point can be found."""
-        source = generator if generator is not None else torch.default_generator
-        kept, have, rate = [self.anchors[:0]], 0, 0.3
-        while have < n:
-            proposals = min(BATCH, int(1.1 * (n - have) / rate) + 64)
-            z, weight, _ = self.hits(proposals, source)
-            z = z[torch.rand(len(z), dtype=torch.float64, generator=source) * self.heaviest < weight]
-            kept.append(z)
-            have += len(z)
-            rate = max(len(z) / proposals, 1e-3)
-            if not len(z) and proposals == BATCH:
-                raise ProjectionError(f"sample: none of {proposals} draws near {self.manifold!r} found a point on it")
-        return torch.cat(kept)[:n]
+        failure = f"draws near {self.manifold!r} found a point on it"
+        return accepted(lambda k, source: self.hits(k, source)[:2], n, self.heaviest, self.anchors[:0], generator, rate=0.3, failure=failure)
 
     def hits(self, n: int, source: torch.Generator) -> tuple[Tensor, Tensor, float]:
         """Of n draws the points z (k, D) kept by their own patch, their weights 1 / |det| (k,), and the share that found no point."""

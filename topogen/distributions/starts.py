@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from topogen.distributions.cover import fast_copy
 from topogen.errors import ProjectionError
 from topogen.manifolds.implicit import ImplicitManifold
 
@@ -23,7 +22,7 @@ def random_starts(manifold: ImplicitManifold, generator: torch.Generator) -> Ten
     """
     if manifold.gate is not None:
         return manifold.gate.get_buffer("anchors")
-    quick = fast_copy(manifold)
+    quick = manifold.without_foot_points()
     high = torch.full((manifold.ambient_dim,), 3 * manifold.scale, dtype=torch.float64)
     low, wall = -high, 2 * high
     for _ in range(ROUNDS):

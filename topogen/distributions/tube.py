@@ -26,7 +26,7 @@ from topogen.distributions.cover import Balls, grow_net
 from topogen.distributions.estimate import Estimate
 from topogen.distributions.known import known_points, reach_around
 from topogen.distributions.reach import ball_volume
-from topogen.errors import ProjectionError
+from topogen.distributions.rejection import BATCH, accepted
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.sampling.sheet import full_residual_bound, on_sheet
 
@@ -37,7 +37,6 @@ IRREVERSIBLE = 2e-3
 SAME_BRANCH = 0.03
 HALVINGS = 6
 PROBES = 2000
-BATCH = 20_000
 BALL_PROPOSALS = 400_000
 
 
@@ -59,18 +58,9 @@ class Tube:
 
     def sample(self, n: int, generator: torch.Generator | None) -> Tensor:
         """n independent uniform points (n, D) float64 of M. Raises ProjectionError when no point can be found."""
-        source = generator if generator is not None else torch.default_generator
-        kept, have, rate = [self.balls.anchors[:0]], 0, 0.1
-        while have < n:
-            proposals = min(BATCH, int(1.1 * (n - have) / rate) + 64)
-            z, weight = self.hits(self.balls.uniform(proposals, source))
-            z = z[torch.rand(len(z), dtype=torch.float64, generator=source) * self.heaviest < weight]
-            kept.append(z)
-            have += len(z)
-            rate = max(len(z) / proposals, 1e-3)
-            if not len(z) and proposals == BATCH:
-                raise ProjectionError(f"sample: none of {proposals} points near {self.manifold!r} projected into its tube of radius {self.radius:.3g}")
-        return torch.cat(kept)[:n]
+        failure = f"points near {self.manifold!r} projected into its tube of radius {self.radius:.3g}"
+        draw = lambda k, source: self.hits(self.balls.uniform(k, source))  # noqa: E731
+        return accepted(draw, n, self.heaviest, self.balls.anchors[:0], generator, rate=0.1, failure=failure)
 
     def hits(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Closest points z (k, D) of those y (n, D) that lie in the tube, and their weights 1 / det(1 + S) (k,)."""

@@ -12,9 +12,11 @@ form with half the identity in it at first, and without.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,13 +43,24 @@ _ATTEMPTS: tuple[Attempt, ...] = ((True, 0.0), (False, 0.5), (False, 0.0))
 
 @dataclass(frozen=True)
 class Fitted:
-    """A learned manifold, the data projected onto it (those that converged), the scales and training behind it, and notes in words."""
+    """A learned manifold, the data projected onto it (those that converged), the scales and training behind it, and notes in words.
+
+    `attempts`: per attempt the share of the data with defects; `seconds`: what they all took.
+    """
 
     manifold: ImplicitManifold
     anchors: Tensor
     scales: Scales
     training: TrainingReport
     notes: tuple[str, ...]
+    attempts: tuple[float, ...] = ()
+    seconds: float = 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """Steps, last losses (None where none was measured), rescues, attempts and seconds of the training, as plain values."""
+        report = self.training
+        losses = {name: value if math.isfinite(value) else None for name, value in (("loss", report.loss), ("held_out_loss", report.held_out))}
+        return {"steps": report.steps, **losses, "rescued": report.rescued, "attempts": list(self.attempts), "seconds": round(self.seconds, 3)}
 
 
 def fit_implicit(
@@ -78,10 +91,12 @@ def fit_implicit(
         closed, skip = attempt
         return learn_constraint(points, dim, hull, scales, closed=closed, skip=skip, settings=settings, generator=generator, checkpoint=file, quiet=quiet)
 
-    learned = _best(attempts, learn, points, dim, checkpoint, notes)
+    start = time.perf_counter()
+    learned, tried = _best(attempts, learn, points, dim, checkpoint, notes)
+    seconds = time.perf_counter() - start
     if learned.levels.empty:
         notes.append(f"scales: at {learned.levels.empty:.0%} of the points spacing or noise leave no room below the reach; do not trust the manifold there")
-    return _gated(manifold_of(learned, dim), points, learned, scales, boundary, notes)
+    return replace(_gated(manifold_of(learned, dim), points, learned, scales, boundary, notes), attempts=tried, seconds=seconds)
 
 
 def manifold_of(learned: LearnedConstraint, dim: int, gate: Gate | None = None, full_tolerance: float = math.inf) -> ImplicitManifold:
@@ -110,8 +125,8 @@ def _hull(points: Tensor, dim: int) -> AffineHull:
 
 def _best(
     attempts: Sequence[Attempt], learn: Callable[[Attempt, Path | None], LearnedConstraint], points: Tensor, dim: int, checkpoint: Path | None, notes: list[str]
-) -> LearnedConstraint:
-    """The first attempt with few defects, else the one with the fewest."""
+) -> tuple[LearnedConstraint, tuple[float, ...]]:
+    """The first attempt with few defects, else the one with the fewest; and the share of defects of each that was made."""
     tried: list[tuple[float, LearnedConstraint]] = []
     for number, attempt in enumerate(attempts):
         file = checkpoint if checkpoint is None or number == 0 else checkpoint.with_name(f"{checkpoint.name}.{number}")
@@ -122,7 +137,7 @@ def _best(
     share, learned = min(tried, key=lambda entry: entry[0])
     if len(tried) > 1 or share > FEW_DEFECTS:
         notes.append(f"constraint: attempts had defects at {', '.join(f'{s:.1%}' for s, _ in tried)} of the data, the one with {share:.1%} was taken")
-    return learned
+    return learned, tuple(share for share, _ in tried)
 
 
 def _defects(learned: LearnedConstraint, points: Tensor, dim: int) -> float:

@@ -157,7 +157,21 @@ class ImplicitManifold(Manifold):
         """Retraction: x + u brought back by Gauss-Newton alone (third order close to the closest point, half its cost); strict like `projx`."""
         if not self.closest:
             return super().retr(x, u)
-        return _open(self).projx(x + u)
+        return self.without_foot_points(gated=False, predicted=False).projx(x + u)
+
+    def without_foot_points(self, *, gated: bool = True, predicted: bool = True) -> ImplicitManifold:
+        """The same manifold, sharing its constraint, whose projection ends wherever Gauss-Newton lands (third order close to the closest point).
+
+        `gated`, `predicted`: whether it keeps the gate and the predictor steps.
+        """
+        other = copy.copy(self)
+        other._modules = dict(self._modules)
+        other.closest = False
+        if not gated:
+            other.gate = None
+        if not predicted:
+            other.predictor_steps = 0
+        return other
 
     def _project(self, x: Tensor) -> Projection:
         y = x.detach().double()
@@ -251,15 +265,6 @@ class ImplicitManifold(Manifold):
     def extra_repr(self) -> str:
         """`dim=d, ambient_dim=D, outputs=m`, and whether it is gated."""
         return f"{super().extra_repr()}, outputs={self.outputs}" + (", gated" if self.gate is not None else "")
-
-
-def _open(manifold: ImplicitManifold) -> ImplicitManifold:
-    """The same manifold without foot points and gate, for retractions inside it."""
-    other = copy.copy(manifold)
-    other._modules = dict(manifold._modules)
-    other.closest, other.predictor_steps = False, 0
-    other.gate = None
-    return other
 
 
 def _predict(field: Field, x: Tensor, steps: int) -> Tensor:

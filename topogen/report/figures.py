@@ -1,8 +1,8 @@
-"""Pictures of clouds: the data and the samples side by side, on the same axes."""
+"""Pictures of clouds: the data and the samples side by side, on the same axes; the singular points among the others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from topogen.errors import MissingDependencyError
+from topogen.strata import Stratum
 
-__all__ = ["draw_clouds", "draw_run"]
+__all__ = ["draw_clouds", "draw_run", "draw_strata"]
 
-SHOWN = 3000
+SHOWN, LISTED = 3000, 6
 
 Edge = Callable[[Tensor], Tensor]
 
@@ -49,6 +50,30 @@ def draw_clouds(path: Path, clouds: dict[str, Tensor], title: str, edge: Edge | 
     if len(labels) > 3:
         figure.colorbar(drawn, ax=panels, label=labels[3], shrink=0.6)
     figure.suptitle(title, fontsize=11, wrap=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def draw_strata(path: Path, cloud: Tensor, strata: Sequence[Stratum]) -> None:
+    """Write a PNG of a cloud (n, D) in grey with each stratum of its singular set in a colour of its own, on the axes of `draw_clouds`, three at most.
+
+    Raises MissingDependencyError without matplotlib.
+    """
+    figure_class, canvas = _matplotlib()
+    centre, axes, labels = _view(cloud.double())
+    labels = labels[:3]
+    shown = (_thin(cloud.double()) - centre) @ axes[:, :3]
+    limits = torch.stack([shown.amin(0), shown.amax(0)], dim=1).tolist()
+    figure = figure_class(figsize=(7.0, 6.0), layout="constrained")
+    canvas(figure)
+    panel = figure.add_subplot(1, 1, 1, projection="3d" if len(labels) > 2 else None)
+    panel.scatter(*_places(shown), s=3, color="0.6", alpha=0.35, linewidths=0)
+    shade = {"depthshade": False} if len(labels) > 2 else {}
+    for number, stratum in enumerate(strata):
+        places = _places((stratum.points.double() - centre) @ axes[:, :3])
+        panel.scatter(*places, s=9, color=f"C{1 + number % 9}", linewidths=0, label=stratum.to_text() if number < LISTED else None, **shade)
+    if strata:
+        panel.legend(loc="upper right", fontsize=8)
+    _dress(panel, "where sheets cross or branch", labels, limits)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 

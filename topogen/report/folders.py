@@ -13,7 +13,7 @@ from topogen.errors import CheckpointError
 __all__ = ["check_folder", "fresh_folder"]
 
 ALWAYS = {"inspection.json", "model", "report.json", "report.txt", "samples.npy", "verification.json"}
-SOMETIMES = {"figure.png", "mesh.ply"}
+SOMETIMES = {"figure.png", "mesh.ply", "singular.png"}
 
 
 def check_folder(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """`topogen run`: everything in a row, into one folder.
 
-    cloud -> inspection.json -> model/ -> samples.npy (mesh.ply) -> verification.json -> report.txt, report.json, figure.png
+    cloud -> inspection.json -> model/ -> samples.npy (mesh.ply) -> verification.json -> report.txt, report.json, figure.png (singular.png)
 
 The folder is written under another name beside its place and renamed at the end, so an interrupted run leaves nothing half-written and an earlier
 run stays until the new one is complete.
@@ -27,7 +27,7 @@ from topogen.manifolds.gate import half_ball_centroid
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.model import Model, fit
 from topogen.points import write
-from topogen.report.figures import draw_run
+from topogen.report.figures import draw_run, draw_strata
 from topogen.report.folders import check_folder, fresh_folder
 from topogen.topology.budget import Budget
 from topogen.topology.surfaces import Mesh, mesh_of
@@ -62,6 +62,7 @@ class Outcome:
             "verdict": self.verification.verdict.value,
             "inspection": self.inspection.to_dict(),
             "notes": list(self.model.notes),
+            "training": dict(self.model.training),
             "manifold": repr(self.model.manifold),
             "dim": self.model.manifold.dim,
             "boundary": self.inspection.has_boundary,
@@ -98,7 +99,7 @@ def run(
 ) -> Outcome:
     """Inspect a cloud (n, D), fit a model, sample it, verify it and write everything to `folder`.
 
-    The verification is against `expect` where it is given, else against the cloud; degrees that the cloud does not decide by itself are then taken from
+    The verification is against the cloud, and against `expect` too where it is given; degrees that the cloud does not decide by itself are taken from
     the manifold (`verify(fill=True)`), unless ghosts were found. `say` hears one line per stage. Raises CheckpointError where `folder` holds something else,
     InvalidInputError where it cannot be written (both before any work), and what the stages raise.
     """
@@ -114,7 +115,7 @@ def run(
         samples = model.sample(n_samples, generator=torch.Generator().manual_seed(seed))
         mesh, no_mesh = _mesh(model, points)
     with clock("verify"):
-        found = _verify(model, points, expect, fields, seed, budget)
+        found = verify(model, against=points, expect=expect, fields=fields, seed=seed, budget=budget, fill=True)
     outcome = Outcome(inspection, model, samples, found, mesh, clock.seconds, no_mesh)
     with clock("write"), fresh_folder(target) as place:
         _write(outcome, points, place)
@@ -126,12 +127,6 @@ def _check_writable(target: Path) -> None:
     parent = next(folder for folder in target.absolute().parents if folder.exists())
     if not os.access(parent, os.W_OK | os.X_OK):
         raise InvalidInputError(f"folder: {parent} cannot be written to; name a folder elsewhere")
-
-
-def _verify(model: Model, points: Tensor, expect: str | Sequence[int] | None, fields: Sequence[int], seed: int, budget: Budget | None) -> Result:
-    if expect is not None:
-        return verify(model, expect=expect, fields=fields, seed=seed, budget=budget)
-    return verify(model, against=points, fields=fields, seed=seed, budget=budget, fill=True)
 
 
 def _mesh(model: Model, points: Tensor) -> tuple[Mesh | None, str]:
@@ -155,6 +150,8 @@ def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
         write(place / "mesh.ply", outcome.mesh.vertices, outcome.mesh.faces)
     with contextlib.suppress(MissingDependencyError):
         draw_run(place / "figure.png", points, outcome.samples, outcome.verification.summary, _edge(outcome.model))
+        if outcome.inspection.strata:
+            draw_strata(place / "singular.png", points, outcome.inspection.strata)
 
 
 def _edge(model: Model) -> Callable[[Tensor], Tensor] | None:

@@ -12,7 +12,6 @@ Wilson (1927), Probable inference, the law of succession, and statistical infere
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds.base import Manifold
+from topogen.manifolds.implicit import ImplicitManifold
 from topogen.topology.landmarks import check_cloud, nearest_distance
 
 __all__ = ["GhostAudit", "audit", "held_out_radius", "wilson_interval"]
@@ -56,7 +56,8 @@ def audit(manifold: Manifold, points: Tensor, *, n_starts: int = 10_000, generat
         raise InvalidInputError(f"points, n_starts: expected (n, {manifold.ambient_dim}) and at least 1, found {tuple(points.shape)} and {n_starts}")
     cloud = points.detach().double()
     threshold = FAR * held_out_radius(cloud, generator)
-    projection = _quick(manifold).project(_starts(cloud, n_starts, generator))
+    quick = manifold.without_foot_points(gated=False) if isinstance(manifold, ImplicitManifold) else manifold
+    projection = quick.project(_starts(cloud, n_starts, generator))
     landed = projection.points[projection.converged]
     inside = _inside(manifold, landed)
     distance = nearest_distance(landed[inside], cloud)
@@ -88,16 +89,6 @@ def _starts(cloud: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
     margin = MARGIN * (high - low) / 2
     draw = torch.rand(n, cloud.shape[1], dtype=torch.float64, generator=generator).to(cloud.device)
     return low - margin + (high - low + 2 * margin) * draw
-
-
-def _quick(manifold: Manifold) -> Manifold:
-    """A copy that ends wherever Gauss-Newton lands and knows no gate; module containers are copied too, so the original keeps its own."""
-    other = copy.copy(manifold)
-    other._modules = dict(manifold._modules)
-    for name, value in (("closest", False), ("gate", None)):
-        if hasattr(other, name):
-            setattr(other, name, value)
-    return other
 
 
 def _inside(manifold: Manifold, landed: Tensor) -> Tensor:

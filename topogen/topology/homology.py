@@ -8,6 +8,7 @@ Poincare duality checks the answer and completes it (`duality`). Nothing is read
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,6 +28,7 @@ from topogen.topology.search import Search
 __all__ = ["Homology", "homology"]
 
 LEAST_POINTS = 12
+LONGEST = 20.0
 
 
 @dataclass(frozen=True)
@@ -112,17 +114,22 @@ def homology(
     degree = _top_degree(max_degree, dim, closed, cloud.shape[1], search.rough_dim)
     chosen, eps, diagrams = _diagrams(search, degree, fields, filtration, budget)
     found = _judge(diagrams, eps, rule, chosen, len(cloud), dim, closed, orientable)
-    above = dim is None and degree < cloud.shape[1] - 1
-    return replace(found, notes=(*found.notes, f"degrees above {degree} were not computed")) if above else found
+    above = (f"degrees above {degree} were not computed",) if dim is None and degree < cloud.shape[1] - 1 else ()
+    return replace(found, notes=(*found.notes, *search.notes, *above))
 
 
 def _diagrams(search: Search, degree: int, fields: Sequence[int], filtration: str, budget: Budget) -> tuple[Landmarks, Scale, dict[int, Diagram]]:
-    """Diagrams of the chosen landmarks; where these turn out to be above the budget and were not asked for, of a quarter of them, and so on."""
+    """Diagrams of the chosen landmarks; where these turn out to be above the budget and were not asked for, of a quarter of them, and so on.
+
+    What edge collapse leaves is known only after it; a number of landmarks of ours that leaves more than LONGEST seconds of columns is given up too.
+    """
     chosen, eps, end = search.choose(degree, budget)
     engine = "alpha" if filtration == "cech" else "rips"
+    hurried = replace(budget, max_seconds=min(LONGEST, math.inf if budget.max_seconds is None else budget.max_seconds))
     while True:
+        limit = hurried if search.can_do_with_fewer(chosen) else budget
         try:
-            return chosen, eps, persistence(chosen.points, max_degree=degree, fields=fields, engine=engine, threshold=end, budget=budget)
+            return chosen, eps, persistence(chosen.points, max_degree=degree, fields=fields, engine=engine, threshold=end, budget=limit)
         except BudgetExceeded:
             if not search.can_do_with_fewer(chosen):
                 raise

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from topogen.topology.persistence import Diagram
 
-__all__ = ["Count", "Rule", "plateau", "plateau_factor", "spanning", "stable"]
+__all__ = ["Count", "Rule", "plateau", "plateau_factor", "plateau_limit", "spanning", "stable"]
 
 SCAN = 1.5
 UNVOUCHED = 0.77
@@ -96,7 +96,7 @@ def plateau(diagram: Diagram, eps: float, rule: Rule, *, known: bool, whole: boo
     that the degrees reach the dimension of the closed set.
     """
     first, last = 1.0 if known else 0.8, plateau_factor(known)
-    top = rule.filled * (1 if whole else UNVOUCHED if known else UNVOUCHED**2)
+    top = last * plateau_limit(rule, known=known, whole=whole)
     undecided = (None,) * len(diagram.bars)
     radius = f"a ball of radius {rule.enclosing:.3g}"
     if last * eps > top:
@@ -109,6 +109,11 @@ def plateau(diagram: Diagram, eps: float, rule: Rule, *, known: bool, whole: boo
 def plateau_factor(known: bool) -> float:
     """How far the plateau must reach, in units of eps."""
     return 1.5 if known else 2.0
+
+
+def plateau_limit(rule: Rule, *, known: bool, whole: bool) -> float:
+    """The largest eps at which the plateau rule can decide; the arguments as in `plateau`."""
+    return rule.filled * (1 if whole else UNVOUCHED if known else UNVOUCHED**2) / plateau_factor(known)
 
 
 def stable(diagram: Diagram, eps: float, rule: Rule) -> bool:

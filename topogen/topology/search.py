@@ -2,8 +2,8 @@
 
 More landmarks lower the covering radius r, and with it eps and the end 1.5 (theta + 2) eps of the filtration that the spanning rule
 asks for, while the number of edges grows. A pilot on 200 landmarks says where the first lasting class dies: a filtration beyond that
-costs most and decides nothing. Alpha complexes in R^3 take all landmarks at once; curves get few, since the Delaunay triangulation of
-two curves may have quadratic size.
+costs most and decides nothing. Where even the most landmarks leave eps too large for both rules, few are taken and that is said. Alpha complexes
+in R^3 take all landmarks at once; curves get few, since the Delaunay triangulation of two curves may have quadratic size.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 from topogen.topology.budget import Budget, estimate_cost
 from topogen.topology.landmarks import Landmarks, covering_radius, farthest_points
 from topogen.topology.persistence import persistence
-from topogen.topology.rules import SCAN, Rule, plateau_factor
+from topogen.topology.rules import SCAN, Rule, plateau_factor, plateau_limit
 from topogen.topology.scale import Scale, held_out_scale, noise_level
 
 __all__ = ["Search"]
 
 ALPHA_CAP, CURVE_CAP = 12_000, 1_000
 RIPS_STEPS = (100, 200, 300, 500, 800, 1200, 2000, 3000, 4500, 6000)
-RIPS_SECONDS = 12.0
+RIPS_SECONDS, HOPELESS_SECONDS = 12.0, 0.3
 FEWEST = 100
 PILOT, PILOT_RATIO = 200, 1.3
 
@@ -34,7 +34,8 @@ class Search:
     def __init__(
         self, cloud: Tensor, rule: Rule, dim: int | None, closed: bool | None, landmarks: int | str, scale: float | str, generator: torch.Generator | None
     ) -> None:
-        self.known = dim is not None and closed is True
+        self.dim, self.known = dim, dim is not None and closed is True
+        self.notes: tuple[str, ...] = ()
         self.cloud, self.rule, self.asked, self.given = cloud, rule, landmarks, scale
         most = ALPHA_CAP if rule.filtration == "cech" else RIPS_STEPS[-1]
         n, wanted = len(cloud), most if isinstance(landmarks, str) else landmarks
@@ -83,11 +84,18 @@ class Search:
         return Scale(eps, chosen.radius, float(self.given), 0.0, f"given {self.given:.3g} + landmarks' covering radius {chosen.radius:.3g}", given=True)
 
     def _best_rips(self, degree: int, budget: Budget) -> tuple[Landmarks, Scale, float | None]:
-        """Most landmarks for which the spanning rule can decide at an affordable cost; if there are none, most for the plateau rule."""
+        """Most landmarks for which the spanning rule can decide at an affordable cost; if there are none, most for the plateau rule.
+
+        Edges that span the cloud collapse hardly at all, so a filtration from which neither rule could read anything is kept cheap.
+        """
         options = [(chosen, self._scale(chosen)) for chosen in map(self._first, sorted({min(m, len(self.all.indices)) for m in RIPS_STEPS}))]
         death = self._first_death(degree, budget)
         fine = [o for o in options if self.rule.reach * o[1].eps < self.rule.enclosing]
-        for factor, useful in ((SCAN * self.rule.far, fine), (plateau_factor(self.known), options)):
+        limit = plateau_limit(self.rule, known=self.known, whole=self.known and degree >= (self.dim or 0))
+        level = [o for o in options if o[1].eps <= limit]
+        if not fine and not level:
+            return self._hopeless(options, max(limit, self.rule.enclosing / self.rule.reach), degree, budget)
+        for factor, useful in ((SCAN * self.rule.far, fine), (plateau_factor(self.known), level)):
             ends = [(chosen, scale, factor * scale.eps * 1.001) for chosen, scale in useful]
             affordable = [o for o in ends if o[2] <= 0.95 * death and self._seconds(o[0].points, degree, o[2], budget) <= RIPS_SECONDS]
             if affordable:
@@ -95,12 +103,20 @@ class Search:
         chosen, scale = options[0]
         return chosen, scale, plateau_factor(self.known) * scale.eps
 
+    def _hopeless(self, options: list[tuple[Landmarks, Scale]], limit: float, degree: int, budget: Budget) -> tuple[Landmarks, Scale, float]:
+        """Landmarks for a diagram to look at, none of which can decide."""
+        most, finest = options[-1]
+        self.notes = (f"even {len(most.indices)} landmarks leave eps {finest.eps:.3g}; a rule applies below {limit:.3g}, which takes more samples",)
+        ends = [(chosen, scale, min(plateau_factor(self.known) * scale.eps, self.rule.filled)) for chosen, scale in options]
+        cheap = [o for o in ends if self._seconds(o[0].points, degree, o[2], budget) <= HOPELESS_SECONDS]
+        return cheap[-1] if cheap else ends[0]
+
     def _first_death(self, degree: int, budget: Budget) -> float:
         """Radius at which the first of the lasting classes dies, from a pilot on few landmarks: beyond it the filtration costs much and tells nothing."""
         pilot = self._first(min(PILOT, len(self.all.indices)))
         bars = persistence(pilot.points, max_degree=degree, fields=(2,), engine="rips", threshold=self.rule.filled, budget=budget)[2].bars
         deaths = [float(d) for degree_bars in bars for b, d in degree_bars if d > max(PILOT_RATIO * b, PILOT_RATIO * pilot.radius)]
-        return min(deaths, default=self.rule.filled)
+        return min([*deaths, self.rule.filled])
 
     def _asked_end(self, chosen: Landmarks, degree: int, budget: Budget) -> tuple[Scale, float]:
         """End of the filtration for a number of landmarks that the caller chose: the spanning rule's if affordable, else the plateau's."""

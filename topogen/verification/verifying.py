@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import topogen
+from topogen._version import __version__
 from topogen.errors import InvalidInputError
 from topogen.manifolds.shapes import Shape
 from topogen.topology.budget import Budget
@@ -153,7 +153,7 @@ def _deciding(mine: Side, theirs: Side | None, expected: Expectation | None, fie
 
 
 def _versions() -> dict[str, str]:
-    return {"topogen": topogen.__version__, "gudhi": metadata.version("gudhi"), "torch": torch.__version__}
+    return {"topogen": __version__, "gudhi": metadata.version("gudhi"), "torch": torch.__version__}
 
 
 def _silent(text: str) -> None:
