@@ -66,7 +66,7 @@ def draw_strata(path: Path, cloud: Tensor, strata: Sequence[Stratum]) -> None:
     figure = figure_class(figsize=(7.0, 6.0), layout="constrained")
     canvas(figure)
     panel = figure.add_subplot(1, 1, 1, projection="3d" if len(labels) > 2 else None)
-    panel.scatter(*_places(shown), s=3, color="0.6", alpha=0.35, linewidths=0)
+    panel.scatter(*_places(shown), s=4, color="0.45", alpha=0.5, linewidths=0)
     shade = {"depthshade": False} if len(labels) > 2 else {}
     for number, stratum in enumerate(strata):
         places = _places((stratum.points.double() - centre) @ axes[:, :3])
