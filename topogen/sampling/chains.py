@@ -138,9 +138,7 @@ def run(
     return Run(*trace.finish(), counts, made, interrupted)
 
 
-def warm_up(
-    kernel: Kernel, start: Tensor, step: float, n_steps: int, *, fixed: bool = False, generator: torch.Generator | None = None
-) -> tuple[Tensor, float]:
+def warm_up(kernel: Kernel, start: Tensor, step: float, n_steps: int, *, fixed: bool = False, generator: torch.Generator | None = None) -> tuple[Tensor, float]:
     """Points (n_chains, D) after n_steps steps and the step length whose mean acceptance over the chains is near what the kernel aims at.
 
     `fixed` keeps the step length and tunes only what else the kernel adapts.
