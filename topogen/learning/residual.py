@@ -106,7 +106,7 @@ class _Learner(nn.Module):
     def _roughness(self, points: Tensor) -> Tensor:
         at = points.detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(self.network(at).sum(), at, create_graph=torch.is_grad_enabled())
-        return cast(Tensor, self.network.get_buffer("scale")) ** 2 * gradient.square().sum(-1).mean()
+        return self.network.get_buffer("scale") ** 2 * gradient.square().sum(-1).mean()
 
 
 class _KeepBest:
