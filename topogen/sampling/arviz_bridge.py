@@ -25,7 +25,7 @@ def to_arviz(points: Tensor, **statistics: Tensor) -> Any:
     try:
         import arviz
     except ImportError as error:
-        raise MissingDependencyError("to_arviz needs ArviZ (version 0.x); install it with: pip install 'arviz<1'") from error
+        raise MissingDependencyError("to_arviz needs ArviZ (version 0.x); install it with: pip install 'topogen[arviz]'") from error
     stats = {name: _numpy(value) for name, value in statistics.items()}
     return arviz.from_dict(posterior={"x": _numpy(points)}, sample_stats=stats or None, dims={"x": ["coordinate"]})
 
