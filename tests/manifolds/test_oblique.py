@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from topogen.manifolds import ImplicitManifold, Manifold
+from topogen.manifolds.oblique import oblique_projection, section_of
 from topogen.manifolds.shapes import KleinBottle, Torus
-from topogen.sampling.oblique import oblique_projection, section_of
-from topogen.sampling.sheet import full_residual_bound, on_sheet
+from topogen.manifolds.sheet import full_residual_bound, on_sheet
 
 SPHERE = ImplicitManifold(lambda x: x.square().sum(1, keepdim=True) - 1, 2, 3)
 

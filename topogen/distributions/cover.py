@@ -19,7 +19,7 @@ from torch import Tensor
 from topogen.distributions.reach import ball_volume
 from topogen.errors import InvalidInputError
 from topogen.manifolds.implicit import ImplicitManifold
-from topogen.sampling.sheet import on_sheet
+from topogen.manifolds.sheet import on_sheet
 
 __all__ = ["Balls", "grow_net"]
 

@@ -15,7 +15,7 @@ Stone (1974), Cross-validatory choice and assessment of statistical predictions.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -24,10 +24,11 @@ from torch.distributions import Distribution, constraints
 from topogen.distributions.reach import reach_at
 from topogen.distributions.uniform import Uniform
 from topogen.errors import InvalidInputError, ProjectionError
-from topogen.geometry.frames import complement
+from topogen.geometry.frames import complement, determinant
+from topogen.geometry.neighbours import pairs_within
 from topogen.manifolds.base import Manifold
-from topogen.sampling.oblique import oblique_projection, section_of
-from topogen.sampling.sheet import full_residual_bound, on_sheet
+from topogen.manifolds.oblique import oblique_projection, section_of
+from topogen.manifolds.sheet import full_residual_bound, on_sheet
 
 __all__ = ["TangentKernels", "fit_kernels"]
 
@@ -86,7 +87,7 @@ class TangentKernels(Distribution):
 
     def per_width(self, points: Tensor, own: Tensor | None = None) -> Tensor:
         """log densities (n, J) of the widths alone at points (n, D) of M; `own` (n,): the centre each point leaves out."""
-        row, centre = _pairs(points, self.centres, math.sqrt(2) * self.radius)
+        row, centre = pairs_within(points, self.centres, math.sqrt(2) * self.radius)
         if own is not None:
             others = centre != own[row]
             row, centre = row[others], centre[others]
@@ -96,7 +97,7 @@ class TangentKernels(Distribution):
         chart = (u.norm(dim=-1) < self.radius) & (across.norm(dim=-1) < self.radius)
         row, centre, u = row[chart], centre[chart], u[chart]
         there = self.manifold.tangent_basis(points)
-        stretch = _determinant(self.tangent[centre].mT @ there[row]).abs().clamp_min(1e-300).log()
+        stretch = determinant(self.tangent[centre].mT @ there[row]).abs().clamp_min(1e-300).log()
         logs = self._log_kernel(u) + stretch.unsqueeze(-1)
         return _log_sum(logs, row, len(points)) - math.log(len(self.centres) - (own is not None))
 
@@ -183,23 +184,6 @@ def _reach(manifold: Manifold, points: Tensor) -> float:
     """A low quantile of the reach at points of M, as `patches` takes it."""
     some = points[:: max(1, len(points) // 2000)]
     return float(reach_at(some, manifold.tangent_basis(some)).quantile(0.02))
-
-
-def _pairs(queries: Tensor, centres: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """Row and centre of all pairs closer than the radius."""
-    from scipy.spatial import cKDTree
-
-    found: Any = cKDTree(queries.numpy()).sparse_distance_matrix(cKDTree(centres.numpy()), radius, output_type="ndarray")
-    return torch.from_numpy(found["i"].astype("int64")), torch.from_numpy(found["j"].astype("int64"))
-
-
-def _determinant(matrix: Tensor) -> Tensor:
-    """det (m,) of (m, d, d); written out for d <= 2, where a factorisation per matrix is all overhead."""
-    if matrix.shape[-1] == 1:
-        return matrix[:, 0, 0]
-    if matrix.shape[-1] == 2:
-        return matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
-    return torch.linalg.det(matrix)
 
 
 def _log_sum(logs: Tensor, row: Tensor, n: int) -> Tensor:

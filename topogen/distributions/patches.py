@@ -29,8 +29,8 @@ from topogen.distributions.rejection import BATCH, accepted
 from topogen.errors import ProjectionError
 from topogen.geometry.frames import complement
 from topogen.manifolds.implicit import ImplicitManifold
-from topogen.sampling.oblique import oblique_projection, section_of
-from topogen.sampling.sheet import full_residual_bound, on_sheet
+from topogen.manifolds.oblique import oblique_projection, section_of
+from topogen.manifolds.sheet import full_residual_bound, on_sheet
 from topogen.topology.landmarks import nearest_distance
 
 __all__ = ["Patches", "patches_on"]

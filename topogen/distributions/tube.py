@@ -28,7 +28,7 @@ from topogen.distributions.known import known_points, reach_around
 from topogen.distributions.reach import ball_volume
 from topogen.distributions.rejection import BATCH, accepted
 from topogen.manifolds.implicit import ImplicitManifold
-from topogen.sampling.sheet import full_residual_bound, on_sheet
+from topogen.manifolds.sheet import full_residual_bound, on_sheet
 
 __all__ = ["Tube", "tube_around"]
 

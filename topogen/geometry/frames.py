@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["complement", "orthonormal", "tilt"]
+__all__ = ["complement", "determinant", "orthonormal", "tilt"]
 
 
 def orthonormal(vectors: Tensor) -> Tensor:
@@ -25,3 +25,12 @@ def tilt(first: Tensor, second: Tensor) -> Tensor:
     """
     rest = second - first @ (first.mT @ second)
     return torch.linalg.matrix_norm(rest, ord=2).clamp(max=1).asin()
+
+
+def determinant(matrix: Tensor) -> Tensor:
+    """det (m,) of (m, d, d); written out for d <= 2, where a factorisation per matrix is all overhead."""
+    if matrix.shape[-1] == 1:
+        return matrix[:, 0, 0]
+    if matrix.shape[-1] == 2:
+        return matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
+    return torch.linalg.det(matrix)

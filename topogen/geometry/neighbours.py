@@ -13,12 +13,12 @@ Cazals, Pouget (2005), Estimating differential quantities using polynomial fitti
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["LocalFit", "LocalPCA", "components", "local_fit", "local_pca", "nearest", "terms"]
+__all__ = ["LocalFit", "LocalPCA", "components", "local_fit", "local_pca", "nearest", "pairs_within", "terms"]
 
 TREE_DIMENSIONS = 20
 CHUNK_ELEMENTS = 8_000_000
@@ -80,6 +80,21 @@ def local_fit(points: Tensor, queries: Tensor, indices: Tensor, dim: int) -> Loc
     size = max(1, CHUNK_ELEMENTS // (k * (points.shape[1] + terms(dim))))
     parts = [_fit(points[rows], x, dim) for rows, x in zip(torch.split(indices, size), torch.split(queries, size), strict=True)]
     return LocalFit(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def pairs_within(queries: Tensor, centres: Tensor, radius: Tensor | float) -> tuple[Tensor, Tensor]:
+    """All pairs of a query and a centre closer than the radius (a number, or one for each centre): rows of the queries, ascending, and of the centres."""
+    from scipy.spatial import cKDTree
+
+    widest = float(torch.as_tensor(radius).max())
+    trees = [cKDTree(t.detach().cpu().numpy()) for t in (queries, centres)]
+    found: Any = trees[0].sparse_distance_matrix(trees[1], widest, output_type="ndarray")
+    row, centre = (torch.from_numpy(found[name].astype("int64")) for name in ("i", "j"))
+    if torch.is_tensor(radius):
+        near = torch.from_numpy(found["v"].copy()) < radius[centre]
+        row, centre = row[near], centre[near]
+    order = torch.argsort(row * len(centres) + centre)
+    return row[order], centre[order]
 
 
 def components(n: int, edges: Tensor) -> tuple[int, Tensor]:

@@ -33,9 +33,9 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.oblique import section_of
+from topogen.manifolds.sheet import full_residual_bound, on_sheet
 from topogen.sampling.chains import Proposal, State
-from topogen.sampling.oblique import section_of
-from topogen.sampling.sheet import full_residual_bound, on_sheet
 
 __all__ = ["PlaneJump"]
 

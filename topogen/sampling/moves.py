@@ -22,8 +22,8 @@ from torch import Tensor
 from topogen.geometry.constant_rank import pullback, value_and_jacobian
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit import ImplicitManifold
-from topogen.sampling.oblique import oblique_projection, section_of
-from topogen.sampling.sheet import full_residual_bound, on_sheet
+from topogen.manifolds.oblique import oblique_projection, section_of
+from topogen.manifolds.sheet import full_residual_bound, on_sheet
 
 __all__ = ["Frame", "Ground", "Landing", "Mover"]
 

@@ -22,10 +22,10 @@ from torch import Tensor
 from topogen.errors import NotSupportedError
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.sheet import full_residual_bound
 from topogen.sampling.chains import Kernel, Proposal, run
 from topogen.sampling.moves import Frame, Mover
 from topogen.sampling.rattle import Rattle
-from topogen.sampling.sheet import full_residual_bound
 
 __all__ = ["RoundTrip", "SamplerLaws", "rank_p_values", "round_trip"]
 

@@ -1,0 +1,103 @@
+"""Foot points on the charts' own sheets: the closest point of the union of the images of the charts, each found inside one chart.
+
+In chart k the foot of x solves J^t (x - g_k(z)) = 0, by Newton's method with Hessian H = J^t J - <x - g_k, D^2 g_k>; where H is not safely positive J^t J
+stands in. Of all charts that may hold the foot the one with the closest foot counts. The closest point depends on x through
+
+    Dz = J H^-1 J^t .
+
+Foote (1984), Regularity of the distance function.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from topogen.geometry.neighbours import pairs_within
+from topogen.geometry.projection import Projection
+from topogen.manifolds.chart import Charts
+
+__all__ = ["feet", "first_per_row"]
+
+_STEPS = 20
+_WIDENED = 1.5
+
+
+def feet(charts: Charts, x: Tensor, gate: Tensor, tolerance: float) -> Projection:
+    """Project points (n, D) on the own sheets: foot points, residual = length of the last Newton step (data units); differentiable in x.
+
+    A point farther than 1.5 extents from every centre, or whose foot lies outside all charts, does not converge; `gate` (K,) does not bound the distance,
+    because a projection starts off M. Where no chart comes near, the point comes back as it is.
+    """
+    y = x.detach().double()
+    row, chart = pairs_within(y, charts.centre, _WIDENED * charts.extent)
+    z, step = _descend(charts, chart, y[row])
+    inside = (z.norm(dim=-1) < charts.radius[chart]) & (step <= tolerance)
+    foot = charts.decode(chart, z)
+    distance = torch.where(inside, (y[row] - foot).norm(dim=-1), torch.inf)
+    best = first_per_row(row, distance, len(y))
+    some = best >= 0
+    points, residual = y.clone(), torch.full((len(y),), torch.inf, dtype=y.dtype)
+    points[some], residual[some] = foot[best[some]], step[best[some]]
+    converged = some.clone()
+    converged[some] = inside[best[some]]
+    if x.requires_grad and torch.is_grad_enabled():
+        points = _attach(charts, x, points, chart[best], z[best], converged)
+    iterations = torch.full((len(y),), _STEPS, dtype=torch.int64)
+    return Projection(points.to(x.dtype), residual.to(x.dtype), converged, iterations)
+
+
+def first_per_row(row: Tensor, value: Tensor, n: int) -> Tensor:
+    """Position (n,) of the smallest value among the entries of each row; -1 where a row has none."""
+    order = torch.argsort(value, stable=True)
+    order = order[torch.argsort(row[order], stable=True)]
+    first = torch.ones(len(order), dtype=torch.bool)
+    first[1:] = row[order][1:] != row[order][:-1]
+    best = torch.full((n,), -1, dtype=torch.int64)
+    best[row[order][first]] = order[first]
+    return best
+
+
+def _descend(charts: Charts, chart: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Coordinates (m, d) of the feet, and the length (m,) of the last step in data units; a foot is not sought beyond 1.5 radii."""
+    limit = _WIDENED * charts.radius[chart].unsqueeze(-1)
+    z = _within(charts.encode(chart, x), limit)
+    length = torch.full((len(x),), torch.inf, dtype=x.dtype)
+    for _ in range(_STEPS):
+        slope = charts.jacobian(chart, z)
+        step = _newton(charts, chart, z, x, slope)
+        length = (slope @ step.unsqueeze(-1)).squeeze(-1).norm(dim=-1)
+        z = _within(z + _within(step, limit / 3), limit)
+        if not len(z) or bool((length < 1e-13 * charts.radius[chart]).all()):
+            break
+    return z, length
+
+
+def _newton(charts: Charts, chart: Tensor, z: Tensor, x: Tensor, slope: Tensor) -> Tensor:
+    offset = x - charts.decode(chart, z)
+    return torch.linalg.solve(_hessian(charts, chart, z, offset, slope), slope.mT @ offset.unsqueeze(-1)).squeeze(-1)
+
+
+def _hessian(charts: Charts, chart: Tensor, z: Tensor, offset: Tensor, slope: Tensor) -> Tensor:
+    gram = slope.mT @ slope
+    units = torch.eye(charts.dim, dtype=z.dtype)
+    rows = []
+    for unit in units:
+        turn = torch.func.jvp(lambda w: charts.jacobian(chart, w), (z,), (unit.expand_as(z),))[1]
+        rows.append((turn.mT @ offset.unsqueeze(-1)).squeeze(-1))
+    full = gram - torch.stack(rows, 1)
+    safe = torch.linalg.eigvalsh((full + full.mT) / 2)[:, 0] > 0.05 * torch.linalg.eigvalsh(gram)[:, 0]
+    return torch.where(safe[:, None, None], full, gram)
+
+
+def _attach(charts: Charts, x: Tensor, points: Tensor, chart: Tensor, z: Tensor, converged: Tensor) -> Tensor:
+    with torch.no_grad():
+        slope = charts.jacobian(chart, z)
+        inverse = torch.linalg.inv(_hessian(charts, chart, z, x.detach().double() - points, slope))
+        derivative = torch.where(converged[:, None, None], slope @ inverse @ slope.mT, 0.0)
+    y = x.double()
+    return points + (derivative @ (y - y.detach()).unsqueeze(-1)).squeeze(-1)
+
+
+def _within(vector: Tensor, limit: Tensor) -> Tensor:
+    return vector * (limit / vector.norm(dim=-1, keepdim=True).clamp_min(1e-300)).clamp(max=1.0)
