@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.constant_rank import value_and_jacobian
 from topogen.geometry.frames import complement
 
 __all__ = ["Charts", "GraphCharts", "fit_heights", "monomials"]
@@ -66,10 +67,7 @@ class Charts(nn.Module, abc.ABC):
 
     def slope(self, chart: Tensor, x: Tensor) -> Tensor:
         """De_k(x) (n, d, D), by d backward products."""
-        value, pull = torch.func.vjp(lambda y: self.encode(chart, y), x)
-        units = torch.eye(self.dim, dtype=x.dtype, device=x.device).unsqueeze(1).expand(self.dim, *value.shape)
-        (rows,) = torch.func.vmap(pull)(units)
-        return cast(Tensor, rows).transpose(0, 1)
+        return value_and_jacobian(lambda y: self.encode(chart, y), x)[1]
 
     def jacobian(self, chart: Tensor, z: Tensor) -> Tensor:
         """Dg_k(z) (n, D, d), by d forward products."""
