@@ -2,9 +2,10 @@
 
     log p(x) = -log vol(M)      at the projection of x
 
-How it is sampled and how the volume is found depends on what M is: shapes know both in closed form; an implicit manifold of dimension up to 3 is drawn
-patch by patch over its tangent planes (`patches`), or in R^D with D <= 4 through a tube of known Jacobian (`tube`), both exact and independent of each
-other; everything else by tangent random walks from known points and the intrinsic kernel estimate of the volume (`walked`, `kernel_volume`).
+How it is sampled and how the volume is found depends on what M is: shapes know both in closed form; an atlas draws in its charts (`charted`); an implicit
+manifold of dimension up to 3 is drawn patch by patch over its tangent planes (`patches`), or in R^D with D <= 4 through a tube of known Jacobian (`tube`),
+both exact and independent of each other; everything else by tangent random walks from known points and the intrinsic kernel estimate of the volume
+(`walked`, `kernel_volume`).
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from topogen.distributions.charted import Charted, charted_on
 from topogen.distributions.estimate import Estimate
 from topogen.distributions.patches import Patches, patches_on
 from topogen.distributions.starts import random_starts
 from topogen.distributions.tube import Tube, tube_around
 from topogen.distributions.walked import Walked, walk_from
 from topogen.errors import InvalidInputError
+from topogen.manifolds.atlas import Atlas
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit import ImplicitManifold
 
@@ -29,9 +32,9 @@ __all__ = ["Uniform"]
 
 LARGEST_AMBIENT = 4
 LARGEST_DIMENSION = 3
-METHODS = ("auto", "closed form", "patches", "tube", "walk")
+METHODS = ("auto", "closed form", "charts", "patches", "tube", "walk")
 
-Sampler = Patches | Tube | Walked
+Sampler = Charted | Patches | Tube | Walked
 
 
 @final
@@ -42,8 +45,8 @@ class Uniform(Distribution):
         manifold: M; one with a closed form (`sample(n, generator=)` and `volume`) needs nothing else.
         points: known points (n, D) on or near M. The distribution covers the connected components that hold some of them.
             Required in R^D with D > 4; otherwise found from random starts within three units of `manifold.scale` when None.
-        method: "closed form"; "patches" and "tube" (implicit manifolds; independent of each other, patches are cheaper); "walk" (any manifold);
-            or "auto": closed form where there is one, then patches for implicit manifolds with D <= 4, then walk.
+        method: "closed form"; "charts" (atlases); "patches" and "tube" (implicit manifolds; independent of each other, patches are cheaper);
+            "walk" (any manifold); or "auto": closed form where there is one, charts for an atlas, then patches for implicit manifolds with D <= 4, then walk.
         generator: seeds the preparation (patches, chains, volume), which runs at the first use; None: torch's global generator.
         seed: the seed itself instead of a generator to draw it from, for a distribution that is to be the same again.
         volume: the volume where it is known already.
@@ -116,7 +119,9 @@ class Uniform(Distribution):
     def _sampler(self) -> Sampler:
         if self._prepared is None:
             generator = torch.Generator().manual_seed(self.seed)
-            if self.method == "walk" and self._points is not None:
+            if self.method == "charts":
+                self._prepared = charted_on(cast(Atlas, self.manifold), generator)
+            elif self.method == "walk" and self._points is not None:
                 self._prepared = walk_from(self.manifold, self._points, generator)
             else:
                 self._prepared = _implicit_sampler(cast(ImplicitManifold, self.manifold), self._points, self.method, generator)
@@ -152,10 +157,14 @@ def _choose(manifold: Manifold, method: str) -> str:
         raise InvalidInputError(f"method: {manifold!r} has no closed form (sample and volume); use method='auto'")
     if method in ("patches", "tube") and not implicit:
         raise InvalidInputError(f"method: {method!r} needs an ImplicitManifold, found {manifold!r}; use method='walk'")
+    if method == "charts" and not isinstance(manifold, Atlas):
+        raise InvalidInputError(f"method: 'charts' needs an Atlas, found {manifold!r}; use method='auto'")
     if method != "auto":
         return method
     if _closed_form(manifold):
         return "closed form"
+    if isinstance(manifold, Atlas):
+        return "charts"
     return "patches" if implicit and manifold.dim <= LARGEST_DIMENSION else "walk"
 
 
@@ -163,7 +172,7 @@ def _checked(manifold: Manifold, points: Tensor | None, method: str) -> Tensor |
     if points is None:
         anchored = getattr(manifold, "gate", None) is not None
         small = isinstance(manifold, ImplicitManifold) and manifold.ambient_dim <= LARGEST_AMBIENT
-        if method == "closed form" or anchored or small:
+        if method in ("closed form", "charts") or anchored or small:
             return None
         raise InvalidInputError(f"points: needed to sample {manifold!r} in R^{manifold.ambient_dim}; pass known points (n, {manifold.ambient_dim}) near it")
     if not torch.is_tensor(points) or points.ndim != 2 or points.shape[1] != manifold.ambient_dim or not len(points):

@@ -1,6 +1,6 @@
 """`Atlas`: a manifold covered by charts, on one shared sheet or on the charts' own sheets.
 
-With charts (e_k, U_k), U_k = {x in M : |e_k(x)| < rho_k and x within tau_k of chart k's own sheet}, T(x) an orthonormal tangent basis and A = De_k(x) T(x):
+With charts (e_k, U_k), U_k = {x in M : |e_k(x)| < rho_k, x within tau_k of chart k's own sheet}, T(x) an orthonormal tangent basis and A = De_k(x) T(x):
 
     sqrt(det G_k) = 1 / |det A|                                 volume element of chart k at x
     J_k = T A^-1,   G_k = A^-t A^-1                              slope and metric in the coordinates of chart k
@@ -15,7 +15,8 @@ do Carmo (1992), Riemannian Geometry; Lee (2013), Introduction to Smooth Manifol
 
 from __future__ import annotations
 
-from typing import NamedTuple, final
+from dataclasses import replace
+from typing import NamedTuple, cast, final
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ from topogen.geometry.projection import Projection
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.chart import Charts
 from topogen.manifolds.feet import feet, first_per_row
+from topogen.manifolds.gate import Gate
+from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.oblique import Section, section_of
 from topogen.manifolds.sheet import full_residual_bound, on_sheet
 
@@ -34,6 +37,7 @@ __all__ = ["Atlas", "Coordinates", "Decoded", "Members", "bump"]
 
 _CHUNK = 8192
 _STEPS = 12
+_CLOSE = 1e-6
 
 
 class Coordinates(NamedTuple):
@@ -68,13 +72,16 @@ class Atlas(Manifold):
         sheet: the manifold the charts describe; None for the charts' own sheets.
         gate: tau (K,), data units: how far from its own sheet a point of chart k may be; infinite when None.
         points: known points (n, D) of M that cover it; certificates, volumes and geodesics start from them.
+        edge: where M ends, for own sheets with boundary (a shared sheet brings its own).
 
     Raises InvalidInputError where dimensions or shapes do not agree.
     """
 
     name = "atlas"
 
-    def __init__(self, charts: Charts, sheet: Manifold | None = None, *, gate: Tensor | None = None, points: Tensor | None = None) -> None:
+    def __init__(
+        self, charts: Charts, sheet: Manifold | None = None, *, gate: Tensor | None = None, points: Tensor | None = None, edge: Gate | None = None
+    ) -> None:
         super().__init__(charts.dim, charts.ambient_dim)
         if sheet is not None and (sheet.dim, sheet.ambient_dim) != (self.dim, self.ambient_dim):
             raise InvalidInputError(f"sheet: expected dimension {self.dim} in R^{self.ambient_dim} like the charts, found {sheet!r}")
@@ -85,6 +92,7 @@ class Atlas(Manifold):
         if points.ndim != 2 or points.shape[1] != self.ambient_dim or not len(points):
             raise InvalidInputError(f"points: expected shape (n, {self.ambient_dim}) with n >= 1, found {tuple(points.shape)}")
         self.charts, self.sheet = charts, sheet
+        self.edge = edge if sheet is None else getattr(sheet, "gate", None)
         self.register_buffer("tau", gate.detach().double())
         self.register_buffer("points", points.detach().double())
         self._bound = torch.inf if sheet is None else full_residual_bound(sheet, self.points)
@@ -177,7 +185,8 @@ class Atlas(Manifold):
 
     def _project(self, x: Tensor) -> Projection:
         if self.sheet is None:
-            return feet(self.charts, x, self.tau, self.tolerance(torch.float64))
+            found = feet(self.charts, x, self.tolerance(torch.float64))
+            return found if self.edge is None else replace(found, converged=found.converged & self._within(found.points.detach().double()))
         found = self.sheet._project(x)
         held = torch.zeros(len(x), dtype=torch.bool)
         held[self.members(found.points).row] = True
@@ -202,16 +211,32 @@ class Atlas(Manifold):
         return torch.linalg.qr(self.charts.jacobian(chart, z.double())).Q
 
     def _lift(self, chart: Tensor, z: Tensor) -> Decoded:
-        """g_k(z): on own sheets as it is, else Newton on {s(x) = 0, e_k(x) = z} from there; found once within the gate and on the sheet."""
+        """g_k(z): on own sheets as it is, else Newton on {s(x) = 0, e_k(x) = z} from there; found where that is a point of M that chart k holds."""
         start = self.charts.decode(chart, z)
         if self.sheet is None:
-            return Decoded(start, torch.isfinite(start).all(-1))
-        tolerance = self.sheet.tolerance(torch.float64)
-        x, solved = _solve(section_of(self.sheet), self.charts, chart, start, z, tolerance)
-        solved &= (x - start).norm(dim=-1) < self.tau[chart].clamp(max=1e300)
-        solved &= on_sheet(self.sheet, x, self._bound)
-        gate = getattr(self.sheet, "gate", None)
-        return Decoded(x, solved if gate is None else solved & gate(x, self.sheet.tangent_basis))
+            return Decoded(start, torch.isfinite(start).all(-1) & self._within(start))
+        x, solved = _solve(section_of(self.sheet), self.charts, chart, start, z, self.sheet.tolerance(torch.float64))
+        solved &= (x - start).norm(dim=-1) < self.tau[chart]
+        solved &= (x - self.charts.centre[chart]).norm(dim=-1) < self.charts.extent[chart]
+        return Decoded(x, solved & self._on_sheet(x) & self._within(x))
+
+    def _on_sheet(self, x: Tensor) -> Tensor:
+        """Mask (n,) of the zeros of the section (n, D) that are points of the shared sheet."""
+        if isinstance(self.sheet, ImplicitManifold):
+            return on_sheet(self.sheet, x, self._bound)
+        found = cast(Manifold, self.sheet).project(x)
+        return found.converged & ((found.points - x).norm(dim=-1) <= _CLOSE * self.charts.radius.median())
+
+    def _within(self, x: Tensor) -> Tensor:
+        """Mask (n,) of the points (n, D) that are not beyond the edge of M."""
+        return torch.ones(len(x), dtype=torch.bool) if self.edge is None else self.edge(x, self._tangents_near)
+
+    def _tangents_near(self, x: Tensor) -> Tensor:
+        """Tangent bases (n, D, d), also at points of own sheets that no chart holds any more: those of the nearest chart."""
+        if self.sheet is not None:
+            return self.sheet.tangent_basis(x)
+        chart = torch.cdist(x, self.charts.centre).argmin(1)
+        return self._own_frame(chart, self.charts.encode(chart, x))
 
     def _check_charts(self, chart: Tensor) -> None:
         if len(chart) and not bool(((chart >= 0) & (chart < self.count)).all()):

@@ -23,11 +23,10 @@ _STEPS = 20
 _WIDENED = 1.5
 
 
-def feet(charts: Charts, x: Tensor, gate: Tensor, tolerance: float) -> Projection:
+def feet(charts: Charts, x: Tensor, tolerance: float) -> Projection:
     """Project points (n, D) on the own sheets: foot points, residual = length of the last Newton step (data units); differentiable in x.
 
-    A point farther than 1.5 extents from every centre, or whose foot lies outside all charts, does not converge; `gate` (K,) does not bound the distance,
-    because a projection starts off M. Where no chart comes near, the point comes back as it is.
+    A point farther than 1.5 extents from every centre, or whose foot lies outside all charts, does not converge; where no chart comes near it comes back as it is.
     """
     y = x.detach().double()
     row, chart = pairs_within(y, charts.centre, _WIDENED * charts.extent)

@@ -1,0 +1,181 @@
+"""A good cover of a sheet by tangent-plane charts, found and not given.
+
+Centres are K farthest points among samples of M, charts the graphs over the tangent discs of radius rho = factor x covering radius, with polynomial heights
+of least squares. Every point of M is within one covering radius of a centre, so the discs cover M. K grows by half until no chart turns away from its plane,
+
+    min over charts k and samples x of chart k of   |det(T_k^t T(x))|  >=  .3 ,
+
+until own sheets reproduce the samples to a root mean square of `accuracy`, and until `accept` (nerve homology that no longer changes, no overlap of mixed
+sign) has nothing more against it.
+With K balls small against the reach, patches and their intersections are geodesically convex, hence contractible, and the nerve has the homology of M.
+Gonzalez (1985), Clustering to minimize the maximum intercluster distance; Niyogi, Smale, Weinberger (2008), Finding the homology of submanifolds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from topogen.errors import InvalidInputError
+from topogen.geometry.neighbours import local_fit, nearest, pairs_within
+from topogen.manifolds.atlas import Atlas, Members
+from topogen.manifolds.base import Manifold
+from topogen.manifolds.chart import DEGREE, GraphCharts, fit_heights
+from topogen.manifolds.gate import Gate
+from topogen.topology.landmarks import farthest_points
+
+__all__ = ["Cover", "chart_cover", "good_cover"]
+
+FLATTEST = 0.3
+FACTOR = 1.25
+NEAR, WIDE, MARGIN, RIM = 1.1, 2.5, 1.05, 0.999
+PROBES = 48
+FIRST = {1: 6, 2: 24, 3: 60}
+MOST = 4000
+GROWTH = 1.5
+PER_CHART = 30
+GATE_MARGIN = 2.0
+NEIGHBOURS = 40
+
+
+@dataclass(frozen=True)
+class Cover:
+    """An `atlas` of graph charts with the `covering_radius` of its centres (data units); `flattest`: the smallest |det| over all charts; `rms`: of the offsets of
+    samples from the own sheets of the charts that hold them (data units); `lost`: share of the tangent discs that M does not lie over;
+    `tried`: what came before, (K, flattest, objection) per round."""
+
+    atlas: Atlas
+    covering_radius: float
+    flattest: float
+    rms: float
+    lost: float = 0.0
+    tried: tuple[tuple[int, float, str], ...] = ()
+
+
+def good_cover(
+    samples: Tensor,
+    dim: int,
+    sheet: Manifold | None = None,
+    *,
+    first: int | None = None,
+    factor: float = FACTOR,
+    edge: Gate | None = None,
+    accuracy: float = torch.inf,
+    accept: Callable[[Cover], str] | None = None,
+    most: int = MOST,
+) -> Cover:
+    """A good cover from dense samples (n, D) of M (of its `sheet`, where there is one), K growing from `first` until it passes.
+
+    `accept(cover)` returns an objection in words, "" for none. Raises InvalidInputError when more charts would be needed than `most`, or than the
+    samples can tell apart (30 for each), and says how many samples that takes.
+    """
+    count = FIRST.get(dim, 24 * dim) if first is None else first
+    tried: list[tuple[int, float, str]] = []
+    while True:
+        _check_count(count, len(samples), most, dim, tried)
+        cover = chart_cover(samples, dim, count, sheet, factor=factor, edge=edge)
+        objection = _objection(cover, accuracy) or (accept(cover) if accept is not None else "")
+        if not objection:
+            return replace(cover, tried=tuple(tried))
+        tried.append((count, cover.flattest, objection))
+        count = math.ceil(GROWTH * count)
+
+
+def chart_cover(
+    samples: Tensor, dim: int, count: int, sheet: Manifold | None = None, *, factor: float = FACTOR, degree: int = DEGREE, edge: Gate | None = None
+) -> Cover:
+    """The cover of M by `count` graph charts around farthest points of the samples (n, D), discs of `factor` covering radii."""
+    samples = samples.detach().double()
+    landmarks = farthest_points(samples, count)
+    centre, tangent = _frames(landmarks.points, samples, dim, sheet)
+    reached = landmarks.radius + float((centre - landmarks.points).norm(dim=1).max())
+    radius = torch.full((len(centre),), factor * reached, dtype=torch.float64)
+    charts = _fitted(GraphCharts(centre, tangent, radius, extent=NEAR * radius, degree=degree), samples)
+    wide = Atlas(_stretched(charts, WIDE * radius), sheet, points=samples, edge=edge)
+    probe, z = _probes(len(centre), dim)
+    x, found = wide.decode(probe, z * radius[probe, None])
+    open_ended = wide.edge is not None or not getattr(sheet, "closed", True)
+    lost = 0.0 if open_ended else float((~found).double().mean())
+    probe, x, z = probe[found], x[found], z[found] * radius[probe[found], None]
+    extent = MARGIN * _largest((x - centre[probe]).norm(dim=1), probe, charts)
+    charts = _stretched(charts, torch.maximum(extent, radius))
+    gate = GATE_MARGIN * _largest(charts.offset(probe, x, z), probe, charts) + 1e-3 * radius
+    if sheet is None:
+        gate = gate + GATE_MARGIN * _misses(charts, samples)
+    atlas = Atlas(charts, sheet, gate=gate, points=samples, edge=edge)
+    held = atlas.members(samples)
+    rms = float(charts.offset(held.chart, samples[held.row], held.z).square().mean().sqrt())
+    return Cover(atlas, reached, _flattest(atlas, samples, held, probe, x), rms, lost)
+
+
+def _fitted(charts: GraphCharts, samples: Tensor) -> GraphCharts:
+    """Heights over the samples near the centres."""
+    row, chart = _held(charts, samples)
+    return fit_heights(charts, chart, samples[row])
+
+
+def _held(charts: GraphCharts, samples: Tensor) -> tuple[Tensor, Tensor]:
+    row, chart = pairs_within(samples, charts.centre, charts.extent)
+    inside = charts.encode(chart, samples[row]).norm(dim=-1) < charts.radius[chart]
+    return row[inside], chart[inside]
+
+
+def _misses(charts: GraphCharts, samples: Tensor) -> Tensor:
+    """Largest offset (K,) of the samples that the fit used from the chart's own sheet."""
+    row, chart = _held(_stretched(charts, NEAR * charts.radius), samples)
+    return _largest(charts.offset(chart, samples[row], charts.encode(chart, samples[row])), chart, charts)
+
+
+def _stretched(charts: GraphCharts, extent: Tensor) -> GraphCharts:
+    return GraphCharts(charts.centre, charts.tangent, charts.radius, extent=extent, heights=charts.heights, degree=charts.degree)
+
+
+def _largest(value: Tensor, chart: Tensor, charts: GraphCharts) -> Tensor:
+    return torch.zeros_like(charts.radius).scatter_reduce(0, chart, value, "amax")
+
+
+def _probes(count: int, dim: int) -> tuple[Tensor, Tensor]:
+    """Coordinates (count * PROBES, d) in the unit ball, half of them close to its rim where a chart turns away most, and their charts."""
+    source = torch.Generator().manual_seed(0)
+    direction = torch.randn(count * PROBES, dim, dtype=torch.float64, generator=source)
+    length = torch.rand(count * PROBES, 1, dtype=torch.float64, generator=source) ** (1 / dim)
+    length[::2] = RIM
+    z = direction / direction.norm(dim=1, keepdim=True) * length
+    return torch.arange(count).repeat_interleave(PROBES), z
+
+
+def _frames(centres: Tensor, samples: Tensor, dim: int, sheet: Manifold | None) -> tuple[Tensor, Tensor]:
+    """Centres on the sheet with its tangents; without one, both from local quadratic fits to the samples."""
+    if sheet is not None:
+        return centres, sheet.tangent_basis(centres)
+    fitted = local_fit(samples, centres, nearest(samples, min(NEIGHBOURS, len(samples)), centres)[1], dim)
+    return fitted.centre, fitted.tangent
+
+
+def _flattest(atlas: Atlas, samples: Tensor, held: Members, probe: Tensor, x: Tensor) -> float:
+    """Smallest |det(T_k^t T(x))| of all pairs of a chart and a sample or probe that it holds."""
+    chart, points = torch.cat([held.chart, probe]), torch.cat([samples[held.row], x])
+    if atlas.sheet is None:
+        return float(atlas.stretch(chart, points).abs().min())
+    basis = torch.cat([atlas.sheet.tangent_basis(samples)[held.row], atlas.sheet.tangent_basis(x)])
+    return float(atlas.stretch(chart, points, basis).abs().min())
+
+
+def _objection(cover: Cover, accuracy: float) -> str:
+    if cover.lost > 0:
+        return f"{cover.lost:.2%} of the points of the tangent discs have no point of M above them"
+    if cover.flattest < FLATTEST:
+        return f"a chart turns away from its plane, |det| {cover.flattest:.2f}"
+    return "" if cover.rms <= accuracy else f"the charts miss the samples by {cover.rms:.3g}"
+
+
+def _check_count(count: int, n: int, most: int, dim: int, tried: list[tuple[int, float, str]]) -> None:
+    last = f"; with {tried[-1][0]}: {tried[-1][2]}" if tried else ""
+    if count > most:
+        raise InvalidInputError(f"samples: a good cover needs more than {most} charts{last}; M may be singular or cut its own tangent planes too closely")
+    if n < PER_CHART * count:
+        raise InvalidInputError(f"samples: {n} cannot tell {count} charts of dimension {dim} apart{last}; give at least {PER_CHART * count}")
