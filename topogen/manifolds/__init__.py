@@ -1,10 +1,12 @@
-"""Manifolds: the contract, implicit manifolds, shapes with known truth, and geoopt's own through an adapter."""
+"""Manifolds: the contract, implicit manifolds, atlases of charts, shapes with known truth, and geoopt's own through an adapter."""
 
 from topogen.manifolds import shapes
 from topogen.manifolds.adapter import adapt
 from topogen.manifolds.arithmetic import Union, intersection, meeting_points
+from topogen.manifolds.atlas import Atlas
 from topogen.manifolds.base import Manifold, Projection
+from topogen.manifolds.chart import Charts, GraphCharts
 from topogen.manifolds.gate import Gate
 from topogen.manifolds.implicit import ImplicitManifold
 
-__all__ = ["Gate", "ImplicitManifold", "Manifold", "Projection", "Union", "adapt", "intersection", "meeting_points", "shapes"]
+__all__ = ["Atlas", "Charts", "Gate", "GraphCharts", "ImplicitManifold", "Manifold", "Projection", "Union", "adapt", "intersection", "meeting_points", "shapes"]

@@ -9,7 +9,7 @@ With charts (e_k, U_k), U_k = {x in M : |e_k(x)| < rho_k, x within tau_k of char
 
 *Shared sheet*: M is another `Manifold` (implicit, a shape); g_k(z) is the solution x of {x in M, e_k(x) = z}, found by Newton's method from the own sheet. All
 charts then describe the same set. *Own sheets*: M is the union of the images of the charts, which agree on overlaps up to a gap that `certify` measures; the
-projection is the foot point in the chart where it is closest, never an average of sheets.
+projection is the foot point in one chart, never an average of sheets.
 do Carmo (1992), Riemannian Geometry; Lee (2013), Introduction to Smooth Manifolds.
 """
 
@@ -185,7 +185,7 @@ class Atlas(Manifold):
 
     def _project(self, x: Tensor) -> Projection:
         if self.sheet is None:
-            found = feet(self.charts, x, self.tolerance(torch.float64))
+            found = feet(self.charts, x, self.tau, self.tolerance(torch.float64))
             return found if self.edge is None else replace(found, converged=found.converged & self._within(found.points.detach().double()))
         found = self.sheet._project(x)
         held = torch.zeros(len(x), dtype=torch.bool)

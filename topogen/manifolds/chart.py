@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import abc
 import itertools
+import math
 from typing import cast, final
 
 import torch
@@ -83,6 +84,12 @@ class Charts(nn.Module, abc.ABC):
 
         return cast(Tensor, torch.func.jvp(velocity, (z,), (v,))[1])
 
+    def bend(self, chart: Tensor, z: Tensor, normal: Tensor) -> Tensor:
+        """<normal, D^2 g_k(z)> (n, d, d) for vectors `normal` (n, D), by forward products of the Jacobian."""
+        units = torch.eye(self.dim, dtype=z.dtype, device=z.device)
+        turns = [torch.func.jvp(lambda w: self.jacobian(chart, w), (z,), (unit.expand_as(z),))[1] for unit in units]
+        return torch.stack([_apply(turn.mT, normal) for turn in turns], 1)
+
     def metric(self, chart: Tensor, z: Tensor) -> Tensor:
         """G = J^t J (n, d, d) of the own sheets."""
         slope = self.jacobian(chart, z)
@@ -147,6 +154,19 @@ class GraphCharts(Charts):
         """T^t."""
         return self.tangent[chart].mT
 
+    def jacobian(self, chart: Tensor, z: Tensor) -> Tensor:
+        """T + N Df(z), in closed form."""
+        rho = self.radius[chart, None]
+        partial = torch.stack([_powers(z / rho, self._exponents, order) for order in _units(self.dim)], -1)
+        return self.tangent[chart] + self.normal[chart] @ (self.heights[chart] @ partial / rho.unsqueeze(-1))
+
+    def bend(self, chart: Tensor, z: Tensor, normal: Tensor) -> Tensor:
+        """<N^t normal, D^2 f(z)>, in closed form."""
+        rho = self.radius[chart, None]
+        weight = _apply(self.heights[chart].mT, _apply(self.normal[chart].mT, normal)) / rho.square()
+        pairs = [[tuple(map(sum, zip(a, b, strict=True))) for b in _units(self.dim)] for a in _units(self.dim)]
+        return torch.stack([torch.stack([(weight * _powers(z / rho, self._exponents, order)).sum(-1) for order in row], -1) for row in pairs], -2)
+
     def subset(self, kept: Tensor) -> GraphCharts:
         """The charts with the numbers `kept` (m,) alone."""
         return GraphCharts(self.centre[kept], self.tangent[kept], self.radius[kept], extent=self.extent[kept], heights=self.heights[kept], degree=self.degree)
@@ -175,19 +195,26 @@ def fit_heights(charts: GraphCharts, chart: Tensor, x: Tensor, ridge: float = 1e
     return GraphCharts(charts.centre, charts.tangent, charts.radius, extent=charts.extent, heights=heights, degree=charts.degree)
 
 
-def _powers(z: Tensor, exponents: tuple[tuple[int, ...], ...]) -> Tensor:
-    """Monomials (n, q) of z (n, d), by repeated products: pow has no second derivative at 0 for exponent 1."""
-    highest = max(map(max, exponents), default=0)
+def _powers(z: Tensor, exponents: tuple[tuple[int, ...], ...], order: tuple[int, ...] | None = None) -> Tensor:
+    """Monomials (n, q) of z (n, d), or their partial derivatives of the given order in each variable; by repeated products, which differentiate safely at 0."""
+    order = order or (0,) * z.shape[1]
     ladder = [torch.ones_like(z)]
-    for _ in range(highest):
+    for _ in range(max(map(max, exponents), default=0)):
         ladder.append(ladder[-1] * z)
-    columns = []
-    for exponent in exponents:
-        column = ladder[exponent[0]][:, 0]
-        for i, e in enumerate(exponent[1:], 1):
-            column = column * ladder[e][:, i]
-        columns.append(column)
-    return torch.stack(columns, -1)
+    return torch.stack([_derived(ladder, exponent, order) for exponent in exponents], -1)
+
+
+def _derived(ladder: list[Tensor], exponent: tuple[int, ...], order: tuple[int, ...]) -> Tensor:
+    """prod_i d^a_i / dz_i^a_i z_i^e_i (n,), from the powers of z."""
+    column = torch.ones_like(ladder[0][:, 0])
+    for i, (e, a) in enumerate(zip(exponent, order, strict=True)):
+        column = column * (math.perm(e, a) * ladder[e - a][:, i]) if e >= a else torch.zeros_like(column)
+    return column
+
+
+def _units(dim: int) -> list[tuple[int, ...]]:
+    """The orders of first partial derivatives."""
+    return [tuple(int(i == j) for j in range(dim)) for i in range(dim)]
 
 
 def _check_stack(centre: Tensor, radius: Tensor, extent: Tensor, dim: int) -> None:

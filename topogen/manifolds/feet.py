@@ -1,7 +1,8 @@
 """Foot points on the charts' own sheets: the closest point of the union of the images of the charts, each found inside one chart.
 
 In chart k the foot of x solves J^t (x - g_k(z)) = 0, by Newton's method with Hessian H = J^t J - <x - g_k, D^2 g_k>; where H is not safely positive J^t J
-stands in. Of all charts that may hold the foot the one with the closest foot counts. The closest point depends on x through
+stands in. Of the charts whose foot is the closest, up to the gap between sheets, the one in whose middle it lies most counts: the same that `encode`
+takes there. The closest point depends on x through
 
     Dz = J H^-1 J^t .
 
@@ -23,10 +24,11 @@ _STEPS = 20
 _WIDENED = 1.5
 
 
-def feet(charts: Charts, x: Tensor, tolerance: float) -> Projection:
+def feet(charts: Charts, x: Tensor, gate: Tensor, tolerance: float) -> Projection:
     """Project points (n, D) on the own sheets: foot points, residual = length of the last Newton step (data units); differentiable in x.
 
-    A point farther than 1.5 extents from every centre, or whose foot lies outside all charts, does not converge; where no chart comes near it comes back as it is.
+    A point farther than 1.5 extents from every centre, or whose foot lies outside all charts, does not converge; where no chart comes near, it comes back
+    as it is. `gate` (K,): how far apart the sheets of chart k and its neighbours may be.
     """
     y = x.detach().double()
     row, chart = pairs_within(y, charts.centre, _WIDENED * charts.extent)
@@ -34,7 +36,9 @@ def feet(charts: Charts, x: Tensor, tolerance: float) -> Projection:
     inside = (z.norm(dim=-1) < charts.radius[chart]) & (step <= tolerance)
     foot = charts.decode(chart, z)
     distance = torch.where(inside, (y[row] - foot).norm(dim=-1), torch.inf)
-    best = first_per_row(row, distance, len(y))
+    least = torch.full((len(y),), torch.inf, dtype=y.dtype).scatter_reduce(0, row, distance, "amin")
+    depth = z.norm(dim=-1) / charts.radius[chart]
+    best = first_per_row(row, torch.where(distance <= least[row] + gate[chart], depth, torch.inf), len(y))
     some = best >= 0
     points, residual = y.clone(), torch.full((len(y),), torch.inf, dtype=y.dtype)
     points[some], residual[some] = foot[best[some]], step[best[some]]
@@ -62,29 +66,28 @@ def _descend(charts: Charts, chart: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     limit = _WIDENED * charts.radius[chart].unsqueeze(-1)
     z = _within(charts.encode(chart, x), limit)
     length = torch.full((len(x),), torch.inf, dtype=x.dtype)
+    active = torch.arange(len(x))
     for _ in range(_STEPS):
-        slope = charts.jacobian(chart, z)
-        step = _newton(charts, chart, z, x, slope)
-        length = (slope @ step.unsqueeze(-1)).squeeze(-1).norm(dim=-1)
-        z = _within(z + _within(step, limit / 3), limit)
-        if not len(z) or bool((length < 1e-13 * charts.radius[chart]).all()):
+        if not len(active):
             break
+        step, length[active] = _newton(charts, chart[active], z[active], x[active])
+        moved = _within(z[active] + _within(step, limit[active] / 3), limit[active])
+        stuck = (moved - z[active]).norm(dim=-1) <= 1e-14 * limit[active, 0]
+        z[active] = moved
+        active = active[~stuck & (length[active] > 1e-13 * charts.radius[chart[active]])]
     return z, length
 
 
-def _newton(charts: Charts, chart: Tensor, z: Tensor, x: Tensor, slope: Tensor) -> Tensor:
-    offset = x - charts.decode(chart, z)
-    return torch.linalg.solve(_hessian(charts, chart, z, offset, slope), slope.mT @ offset.unsqueeze(-1)).squeeze(-1)
+def _newton(charts: Charts, chart: Tensor, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The Newton step (m, d), and its length (m,) in data units."""
+    slope, offset = charts.jacobian(chart, z), x - charts.decode(chart, z)
+    step = torch.linalg.solve(_hessian(charts, chart, z, offset, slope), slope.mT @ offset.unsqueeze(-1))
+    return step.squeeze(-1), (slope @ step).squeeze(-1).norm(dim=-1)
 
 
 def _hessian(charts: Charts, chart: Tensor, z: Tensor, offset: Tensor, slope: Tensor) -> Tensor:
     gram = slope.mT @ slope
-    units = torch.eye(charts.dim, dtype=z.dtype)
-    rows = []
-    for unit in units:
-        turn = torch.func.jvp(lambda w: charts.jacobian(chart, w), (z,), (unit.expand_as(z),))[1]
-        rows.append((turn.mT @ offset.unsqueeze(-1)).squeeze(-1))
-    full = gram - torch.stack(rows, 1)
+    full = gram - charts.bend(chart, z, offset)
     safe = torch.linalg.eigvalsh((full + full.mT) / 2)[:, 0] > 0.05 * torch.linalg.eigvalsh(gram)[:, 0]
     return torch.where(safe[:, None, None], full, gram)
 
