@@ -24,11 +24,11 @@ from topogen.errors import InvalidInputError
 from topogen.geometry.neighbours import local_fit, nearest, pairs_within
 from topogen.manifolds.atlas import Atlas, Members
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.chart import DEGREE, GraphCharts, fit_heights
+from topogen.manifolds.chart import DEGREE, Charts, GraphCharts, fit_heights
 from topogen.manifolds.gate import Gate
 from topogen.topology.landmarks import farthest_points
 
-__all__ = ["Cover", "chart_cover", "good_cover"]
+__all__ = ["Cover", "chart_cover", "good_cover", "measured"]
 
 FLATTEST = 0.3
 FACTOR = 1.25
@@ -95,21 +95,29 @@ def chart_cover(
     reached = landmarks.radius + float((centre - landmarks.points).norm(dim=1).max())
     radius = torch.full((len(centre),), factor * reached, dtype=torch.float64)
     charts = _fitted(GraphCharts(centre, tangent, radius, extent=NEAR * radius, degree=degree), samples)
-    wide = Atlas(_stretched(charts, WIDE * radius), sheet, points=samples, edge=edge)
-    probe, z = _probes(len(centre), dim)
-    x, found = wide.decode(probe, z * radius[probe, None])
+    slack = torch.zeros_like(radius) if sheet is not None else GATE_MARGIN * _misses(charts, samples)
+    return measured(charts, samples, sheet, edge=edge, slack=slack, covering_radius=reached)
+
+
+def measured(
+    charts: Charts, samples: Tensor, sheet: Manifold | None, *, edge: Gate | None = None, slack: Tensor | float = 0.0, covering_radius: float = 0.0
+) -> Cover:
+    """The atlas of these charts, extents and gates measured on probes of their balls, and how well it covers M.
+
+    `slack` (K,) is added to the gates: how far the samples (n, D) are from the own sheets.
+    """
+    wide = Atlas(charts.reaching(WIDE * charts.radius), sheet, points=samples, edge=edge)
+    probe, z = _probes(charts)
+    x, found = wide.decode(probe, z)
     open_ended = wide.edge is not None or not getattr(sheet, "closed", True)
     lost = 0.0 if open_ended else float((~found).double().mean())
-    probe, x, z = probe[found], x[found], z[found] * radius[probe[found], None]
-    extent = MARGIN * _largest((x - centre[probe]).norm(dim=1), probe, charts)
-    charts = _stretched(charts, torch.maximum(extent, radius))
-    gate = GATE_MARGIN * _largest(charts.offset(probe, x, z), probe, charts) + 1e-3 * radius
-    if sheet is None:
-        gate = gate + GATE_MARGIN * _misses(charts, samples)
+    probe, x, z = probe[found], x[found], z[found]
+    charts = charts.reaching(torch.maximum(MARGIN * _largest((x - charts.centre[probe]).norm(dim=1), probe, charts), charts.radius))
+    gate = GATE_MARGIN * _largest(charts.offset(probe, x, z), probe, charts) + 1e-3 * charts.radius + slack
     atlas = Atlas(charts, sheet, gate=gate, points=samples, edge=edge)
     held = atlas.members(samples)
     rms = float(charts.offset(held.chart, samples[held.row], held.z).square().mean().sqrt())
-    return Cover(atlas, reached, _flattest(atlas, samples, held, probe, x), rms, lost)
+    return Cover(atlas, covering_radius, _flattest(atlas, samples, held, probe, x), rms, lost)
 
 
 def _fitted(charts: GraphCharts, samples: Tensor) -> GraphCharts:
@@ -126,26 +134,22 @@ def _held(charts: GraphCharts, samples: Tensor) -> tuple[Tensor, Tensor]:
 
 def _misses(charts: GraphCharts, samples: Tensor) -> Tensor:
     """Largest offset (K,) of the samples that the fit used from the chart's own sheet."""
-    row, chart = _held(_stretched(charts, NEAR * charts.radius), samples)
+    row, chart = _held(charts, samples)
     return _largest(charts.offset(chart, samples[row], charts.encode(chart, samples[row])), chart, charts)
 
 
-def _stretched(charts: GraphCharts, extent: Tensor) -> GraphCharts:
-    return GraphCharts(charts.centre, charts.tangent, charts.radius, extent=extent, heights=charts.heights, degree=charts.degree)
-
-
-def _largest(value: Tensor, chart: Tensor, charts: GraphCharts) -> Tensor:
+def _largest(value: Tensor, chart: Tensor, charts: Charts) -> Tensor:
     return torch.zeros_like(charts.radius).scatter_reduce(0, chart, value, "amax")
 
 
-def _probes(count: int, dim: int) -> tuple[Tensor, Tensor]:
-    """Coordinates (count * PROBES, d) in the unit ball, half of them close to its rim where a chart turns away most, and their charts."""
+def _probes(charts: Charts) -> tuple[Tensor, Tensor]:
+    """48 coordinates in every ball, half of them close to its rim where a chart turns away most: charts (m,) and z (m, d)."""
     source = torch.Generator().manual_seed(0)
-    direction = torch.randn(count * PROBES, dim, dtype=torch.float64, generator=source)
-    length = torch.rand(count * PROBES, 1, dtype=torch.float64, generator=source) ** (1 / dim)
+    direction = torch.randn(charts.count * PROBES, charts.dim, dtype=torch.float64, generator=source)
+    length = torch.rand(charts.count * PROBES, 1, dtype=torch.float64, generator=source) ** (1 / charts.dim)
     length[::2] = RIM
-    z = direction / direction.norm(dim=1, keepdim=True) * length
-    return torch.arange(count).repeat_interleave(PROBES), z
+    chart = torch.arange(charts.count).repeat_interleave(PROBES)
+    return chart, direction / direction.norm(dim=1, keepdim=True) * length * charts.radius[chart, None]
 
 
 def _frames(centres: Tensor, samples: Tensor, dim: int, sheet: Manifold | None) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ do Carmo (1992), Riemannian Geometry; Brehmer, Cranmer (2020), Flows for simulta
 from __future__ import annotations
 
 import abc
+import copy
 import itertools
 import math
 from typing import cast, final
@@ -65,6 +66,12 @@ class Charts(nn.Module, abc.ABC):
     @abc.abstractmethod
     def subset(self, kept: Tensor) -> Charts:
         """The charts with the numbers `kept` (m,) alone."""
+
+    def reaching(self, extent: Tensor) -> Charts:
+        """The same charts, their parameters shared, with another `extent` (K,)."""
+        other = copy.copy(self)
+        other._buffers = dict(self._buffers) | {"extent": extent.detach().double()}
+        return other
 
     def slope(self, chart: Tensor, x: Tensor) -> Tensor:
         """De_k(x) (n, d, D), by d backward products."""
