@@ -19,9 +19,11 @@ from topogen.distributions.gibbs import Energy
 from topogen.distributions.uniform import Uniform
 from topogen.errors import CheckpointError, InvalidInputError, NotSupportedError
 from topogen.inspection import Inspection, inspect
+from topogen.learning.atlas import learn_atlas
 from topogen.learning.fitting import Fitted, fit_implicit
 from topogen.learning.residual import fit_energy
 from topogen.learning.trainer import Settings
+from topogen.manifolds.atlas import Atlas
 from topogen.manifolds.base import Manifold, Projection
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.points import clean
@@ -30,7 +32,7 @@ from topogen.saving import Description, Kind, kind_of, read_folder, write_folder
 
 __all__ = ["Model", "fit", "load"]
 
-MANIFOLD_CHOICES = ("auto", "implicit")
+MANIFOLD_CHOICES = ("auto", "implicit", "atlas")
 DENSITY_CHOICES = ("auto", "uniform", "energy")
 _ANCHORS = 20_000
 
@@ -117,7 +119,8 @@ def fit(
 
     Args:
         points: anything `topogen.points.as_points` takes.
-        manifold: "implicit" learns a constraint; "auto" picks the best registered for the case, today "implicit"; a `Manifold` is taken as given.
+        manifold: "implicit" learns a constraint; "atlas" covers its zero set by charts as well (dimensions 1 to 3); "auto" is "implicit", which needs less time
+            and has the same points; a `Manifold` is taken as given.
         density: "uniform"; "energy" learns where on M the data lie (`learning.residual`); "auto" is "uniform", which is what the topology is verified on.
         dim: dimension of M, estimated when None.
         seed: seeds the generator when none is given; same machine, versions, threads and seed: same bits.
@@ -145,12 +148,15 @@ def fit(
 def _assemble(fitted: Fitted, found: Inspection, cloud: Tensor, manifold: str, density: str, generator: torch.Generator, quiet: bool) -> Model:
     chosen = []
     if manifold == "auto":
-        chosen.append("manifold: implicit, the only learned manifold registered")
+        chosen.append("manifold: implicit, which charts are not needed for; manifold='atlas' adds coordinates and certificates")
     if density == "auto":
         chosen.append("density: uniform, on which the topology is verified; density='energy' learns where on the manifold the data lie")
     anchors = fitted.anchors[:_ANCHORS]
-    distribution, said = _density(density, fitted.manifold, cloud, anchors, generator, quiet)
-    return Model(fitted.manifold, distribution, anchors, found.to_dict(), (*chosen, *fitted.notes, *said), fitted.summary())
+    charted = learn_atlas(fitted.manifold, anchors, generator=generator, quiet=quiet) if manifold == "atlas" else None
+    learned = fitted.manifold if charted is None else charted.atlas
+    distribution, said = _density(density, learned, cloud, anchors, generator, quiet)
+    notes = (*chosen, *fitted.notes, *(charted.notes if charted is not None else ()), *said)
+    return Model(learned, distribution, anchors, found.to_dict(), notes, fitted.summary())
 
 
 def _density(
@@ -159,7 +165,8 @@ def _density(
     """The distribution of that name, and what is to be said about it."""
     if density != "energy":
         return Uniform(manifold, points=anchors, generator=generator), ()
-    fitted = fit_energy(cloud, manifold, generator=generator, quiet=quiet)
+    ground = manifold.sheet if isinstance(manifold, Atlas) and manifold.sheet is not None else manifold
+    fitted = fit_energy(cloud, ground, generator=generator, quiet=quiet)
     return fitted.distribution, fitted.notes
 
 

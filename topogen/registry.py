@@ -18,12 +18,15 @@ from topogen.distributions.uniform import Uniform
 from topogen.errors import NotSupportedError
 from topogen.learning.correction import CorrectionNetwork
 from topogen.learning.network import ConstraintNetwork
+from topogen.manifolds.atlas import Atlas
 from topogen.manifolds.base import Manifold
+from topogen.manifolds.chart import Charts, GraphCharts
+from topogen.manifolds.flow_chart import FlowCharts
 from topogen.manifolds.gate import Gate
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.shapes import SHAPES, get
 from topogen.manifolds.shapes.base import Shape
-from topogen.saving import Kind
+from topogen.saving import Kind, kind_of
 
 __all__ = ["DISTRIBUTIONS", "MANIFOLDS"]
 
@@ -73,6 +76,57 @@ def _facts(shape: object) -> tuple[type, dict[str, Any]]:
     return type(shape), {key: value for key, value in vars(shape).items() if not hasattr(type(shape), key) and isinstance(value, (int, float, str))}
 
 
+def _describe_atlas(atlas: Atlas) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    charts = atlas.charts
+    config: dict[str, Any] = {"charts": _chart_sizes(charts), "sheet": None}
+    tensors = {f"charts.{name}": value for name, value in charts.state_dict().items()} | {"tau": atlas.tau, "points": atlas.points}
+    if atlas.sheet is not None:
+        kind = kind_of(atlas.sheet, MANIFOLDS)
+        if kind is None:
+            raise NotSupportedError(f"save: the sheet of the atlas, {atlas.sheet!r}, is of no registered kind")
+        inner, own = kind.describe(atlas.sheet)
+        config["sheet"] = {"kind": kind.name, "config": dict(inner)}
+        tensors |= {f"sheet.{name}": value for name, value in own.items()}
+    elif atlas.gate is not None:
+        config["gate"] = {"radius": atlas.gate.radius, "minimum": atlas.gate.minimum}
+        tensors["gate.anchors"] = atlas.gate.get_buffer("anchors")
+    return config, tensors
+
+
+def _chart_sizes(charts: Charts) -> dict[str, Any]:
+    if isinstance(charts, GraphCharts):
+        return {"kind": "graph", "degree": charts.degree}
+    if isinstance(charts, FlowCharts):
+        return {"kind": "flow", "dim": charts.dim, "layers": charts.layers, "width": charts.width}
+    raise NotSupportedError(f"save: charts of type {type(charts).__name__} are not registered")
+
+
+def _build_atlas(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Atlas:
+    charts = _build_charts(config["charts"], _part(tensors, "charts."))
+    sheet = None
+    if config["sheet"] is not None:
+        kind = MANIFOLDS[config["sheet"]["kind"]]
+        if kind.name == "atlas":
+            raise ValueError("the sheet of an atlas is an atlas")
+        sheet = kind.build(config["sheet"]["config"], _part(tensors, "sheet."))
+    gate = Gate(tensors["gate.anchors"], **config["gate"]) if "gate" in config else None
+    return Atlas(charts, sheet, tau=tensors["tau"], points=tensors["points"], gate=gate)
+
+
+def _build_charts(sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> Charts:
+    common = state["centre"], state["tangent" if sizes["kind"] == "graph" else "frame"], state["radius"]
+    if sizes["kind"] == "graph":
+        return GraphCharts(*common, extent=state["extent"], heights=state["heights"], degree=int(sizes["degree"]))
+    layers, width = int(sizes["layers"]), int(sizes["width"])
+    charts = FlowCharts(*common, state["scale"], int(sizes["dim"]), extent=state["extent"], layers=layers, width=width).double()
+    charts.load_state_dict(dict(state))
+    return charts.frozen()
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
 def _build_uniform(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> Uniform:
     return Uniform(manifold, points=anchors, seed=int(config["seed"]))
 
@@ -115,6 +169,7 @@ def _known_uniform(config: Mapping[str, Any] | None, manifold: Manifold, anchors
 
 MANIFOLDS: dict[str, Kind] = {
     "implicit": Kind("implicit", lambda thing: isinstance(thing, ImplicitManifold), _describe_implicit, _build_implicit),
+    "atlas": Kind("atlas", lambda thing: isinstance(thing, Atlas), _describe_atlas, _build_atlas),
     "shape": Kind(
         "shape", lambda thing: isinstance(thing, Shape) and _shape_name(thing) is not None, _describe_shape, lambda config, tensors: get(config["name"])
     ),

@@ -154,8 +154,8 @@ def test_bad_input():
         GraphCharts(centre, tangent, torch.ones(2), heights=torch.zeros(2, 1, 3))
     with pytest.raises(InvalidInputError, match="sheet"):
         Atlas(charts, Circle())
-    with pytest.raises(InvalidInputError, match="gate"):
-        Atlas(charts, gate=torch.zeros(2))
+    with pytest.raises(InvalidInputError, match="tau"):
+        Atlas(charts, tau=torch.zeros(2))
     with pytest.raises(InvalidInputError, match="chart"):
         Atlas(charts).decode(torch.tensor([2]), torch.zeros(1, 2))
     with pytest.raises(InvalidInputError, match="lie in no chart"):

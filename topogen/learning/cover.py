@@ -33,7 +33,7 @@ __all__ = ["Cover", "chart_cover", "good_cover", "measured"]
 FLATTEST = 0.3
 FACTOR = 1.25
 NEAR, WIDE, MARGIN, RIM = 1.1, 2.5, 1.05, 0.999
-PROBES = 48
+PROBES, ALL_PROBES = 48, 8000
 FIRST = {1: 6, 2: 24, 3: 60}
 MOST = 4000
 GROWTH = 1.5
@@ -63,7 +63,7 @@ def good_cover(
     *,
     first: int | None = None,
     factor: float = FACTOR,
-    edge: Gate | None = None,
+    gate: Gate | None = None,
     accuracy: float = torch.inf,
     accept: Callable[[Cover], str] | None = None,
     most: int = MOST,
@@ -77,7 +77,7 @@ def good_cover(
     tried: list[tuple[int, float, str]] = []
     while True:
         _check_count(count, len(samples), most, dim, tried)
-        cover = chart_cover(samples, dim, count, sheet, factor=factor, edge=edge)
+        cover = chart_cover(samples, dim, count, sheet, factor=factor, gate=gate)
         objection = _objection(cover, accuracy) or (accept(cover) if accept is not None else "")
         if not objection:
             return replace(cover, tried=tuple(tried))
@@ -86,7 +86,7 @@ def good_cover(
 
 
 def chart_cover(
-    samples: Tensor, dim: int, count: int, sheet: Manifold | None = None, *, factor: float = FACTOR, degree: int = DEGREE, edge: Gate | None = None
+    samples: Tensor, dim: int, count: int, sheet: Manifold | None = None, *, factor: float = FACTOR, degree: int = DEGREE, gate: Gate | None = None
 ) -> Cover:
     """The cover of M by `count` graph charts around farthest points of the samples (n, D), discs of `factor` covering radii."""
     samples = samples.detach().double()
@@ -96,25 +96,25 @@ def chart_cover(
     radius = torch.full((len(centre),), factor * reached, dtype=torch.float64)
     charts = _fitted(GraphCharts(centre, tangent, radius, extent=NEAR * radius, degree=degree), samples)
     slack = torch.zeros_like(radius) if sheet is not None else GATE_MARGIN * _misses(charts, samples)
-    return measured(charts, samples, sheet, edge=edge, slack=slack, covering_radius=reached)
+    return measured(charts, samples, sheet, gate=gate, slack=slack, covering_radius=reached)
 
 
 def measured(
-    charts: Charts, samples: Tensor, sheet: Manifold | None, *, edge: Gate | None = None, slack: Tensor | float = 0.0, covering_radius: float = 0.0
+    charts: Charts, samples: Tensor, sheet: Manifold | None, *, gate: Gate | None = None, slack: Tensor | float = 0.0, covering_radius: float = 0.0
 ) -> Cover:
     """The atlas of these charts, extents and gates measured on probes of their balls, and how well it covers M.
 
     `slack` (K,) is added to the gates: how far the samples (n, D) are from the own sheets.
     """
-    wide = Atlas(charts.reaching(WIDE * charts.radius), sheet, points=samples, edge=edge)
+    wide = Atlas(charts.reaching(WIDE * charts.radius), sheet, points=samples, gate=gate)
     probe, z = _probes(charts)
     x, found = wide.decode(probe, z)
-    open_ended = wide.edge is not None or not getattr(sheet, "closed", True)
+    open_ended = wide.gate is not None or not getattr(sheet, "closed", True)
     lost = 0.0 if open_ended else float((~found).double().mean())
     probe, x, z = probe[found], x[found], z[found]
     charts = charts.reaching(torch.maximum(MARGIN * _largest((x - charts.centre[probe]).norm(dim=1), probe, charts), charts.radius))
-    gate = GATE_MARGIN * _largest(charts.offset(probe, x, z), probe, charts) + 1e-3 * charts.radius + slack
-    atlas = Atlas(charts, sheet, gate=gate, points=samples, edge=edge)
+    tau = GATE_MARGIN * _largest(charts.offset(probe, x, z), probe, charts) + 1e-3 * charts.radius + slack
+    atlas = Atlas(charts, sheet, tau=tau, points=samples, gate=gate)
     held = atlas.members(samples)
     rms = float(charts.offset(held.chart, samples[held.row], held.z).square().mean().sqrt())
     return Cover(atlas, covering_radius, _flattest(atlas, samples, held, probe, x), rms, lost)
@@ -143,12 +143,13 @@ def _largest(value: Tensor, chart: Tensor, charts: Charts) -> Tensor:
 
 
 def _probes(charts: Charts) -> tuple[Tensor, Tensor]:
-    """48 coordinates in every ball, half of them close to its rim where a chart turns away most: charts (m,) and z (m, d)."""
+    """Coordinates in every ball, as many as make 48 for each and 8000 in all, half of them close to its rim where a chart turns away most: charts (m,) and z (m, d)."""
     source = torch.Generator().manual_seed(0)
-    direction = torch.randn(charts.count * PROBES, charts.dim, dtype=torch.float64, generator=source)
-    length = torch.rand(charts.count * PROBES, 1, dtype=torch.float64, generator=source) ** (1 / charts.dim)
+    each = max(PROBES, ALL_PROBES // charts.count)
+    direction = torch.randn(charts.count * each, charts.dim, dtype=torch.float64, generator=source)
+    length = torch.rand(charts.count * each, 1, dtype=torch.float64, generator=source) ** (1 / charts.dim)
     length[::2] = RIM
-    chart = torch.arange(charts.count).repeat_interleave(PROBES)
+    chart = torch.arange(charts.count).repeat_interleave(each)
     return chart, direction / direction.norm(dim=1, keepdim=True) * length * charts.radius[chart, None]
 
 

@@ -1,8 +1,8 @@
 """A disc atlas: few charts, each a geodesic ball with coordinates close to normal ones, for densities and geodesics.
 
 Centres solve the K-centre problem for graph distances on samples of M (farthest points, then each moved to the middle of its cell, best of several starts).
-The disc of centre c is exp_c of the ball of radius rho, rho a tenth more than the farthest point of its cell; geodesic rays give pairs (z, exp_c(T z)). K grows
-from one per component until no disc runs into itself,
+The disc of centre c is exp_c of the ball of radius rho, a little more than the distance of the farthest point of its cell; geodesic rays, run on beyond the
+rim, give pairs (z, exp_c(T z)). K grows from one per component until no disc runs into itself,
 
     |z_i - z_j| <= 4 |x_i - x_j| + three ray spacings       for neighbouring points of the rays,
 
@@ -32,13 +32,14 @@ __all__ = ["DiscAtlas", "disc_atlas"]
 
 GRAPH_POINTS, GRAPH_NEIGHBOURS = 2000, 12
 STARTS, ROUNDS = 6, 6
-OVERLAP = 1.1
+OVERLAP, BEYOND = 1.06, 1.06
+PAIRS = 4000
 DIRECTIONS = {1: 2, 2: 96, 3: 400}
 STEPS = 40
 STRETCH, SPACINGS = 4.0, 3.0
 LARGEST_CONDITION = 100.0
 MOST = 60
-DEFAULTS = Settings(steps=1500, batch_size=1024, rate=5e-3, held_out=0.05, measure_every=250)
+DEFAULTS = Settings(steps=2000, batch_size=1024, rate=5e-3, held_out=0.05, measure_every=250)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def disc_atlas(
 
 @dataclass(frozen=True)
 class _Discs:
-    """Ray points of K discs: `centre` (K, D), `frame` (K, D, D), `radius` (K,), and pairs `chart` (m,), `z` (m, d), `x` (m, D); `spacing` (K,) at the rim."""
+    """Ray points of K discs: `centre` (K, D), `frame` (K, D, D), `radius` (K,), and pairs `chart` (m,), `z` (m, d), `x` (m, D) up to a little beyond it;
+    `spacing` (K,) at the rim."""
 
     centre: Tensor
     frame: Tensor
@@ -149,12 +151,13 @@ def _discs(sheet: Manifold, centre: Tensor, radius: Tensor) -> _Discs:
     tangent = sheet.tangent_basis(centre)
     direction = _directions(sheet.dim)
     count, each = len(centre), len(direction)
-    u = (radius[:, None, None] * direction) @ tangent.mT
+    length = BEYOND * radius
+    u = (length[:, None, None] * direction) @ tangent.mT
     x = rays(sheet.projx, sheet.proju, centre.repeat_interleave(each, 0), u.reshape(count * each, -1), STEPS)
     time = torch.arange(STEPS + 1, dtype=torch.float64)[:, None, None, None] / STEPS
-    z = time * (radius[:, None, None] * direction)
+    z = time * (length[:, None, None] * direction)
     chart = torch.arange(count)[None, :, None].expand(STEPS + 1, count, each)
-    spacing = radius * torch.maximum(torch.tensor(1 / STEPS), 2 * torch.pi / torch.tensor(float(each)) ** (1 / max(sheet.dim - 1, 1)) * float(sheet.dim > 1))
+    spacing = length * torch.maximum(torch.tensor(1 / STEPS), 2 * torch.pi / torch.tensor(float(each)) ** (1 / max(sheet.dim - 1, 1)) * float(sheet.dim > 1))
     return _Discs(
         centre, torch.cat([tangent, complement(tangent)], -1), radius, chart.reshape(-1), z.reshape(-1, sheet.dim), x.reshape(-1, sheet.ambient_dim), spacing
     )
@@ -203,15 +206,22 @@ def _learned(
     discs: _Discs, samples: Tensor, sheet: Manifold, settings: Settings, generator: torch.Generator | None, quiet: bool, tried: tuple[tuple[int, str], ...]
 ) -> DiscAtlas:
     charts = FlowCharts(discs.centre, discs.frame, discs.radius, discs.radius, sheet.dim, generator=generator)
-    rows = torch.cat([discs.chart.unsqueeze(-1), discs.z, discs.x], -1).float()
+    rows = torch.cat([discs.chart.unsqueeze(-1), discs.z, discs.x], -1)[_evenly(discs, generator)].float()
     report = train(_Learner(charts), rows, settings, generator=generator, label="charts", quiet=quiet)
     cover = measured(charts.frozen(), samples.detach().double(), sheet, covering_radius=float(discs.radius.max()) / OVERLAP)
     return DiscAtlas(cover, _condition(cover.atlas, discs), report, tried)
 
 
+def _evenly(discs: _Discs, generator: torch.Generator | None) -> Tensor:
+    """Rows of the pairs, drawn so that they fill the balls evenly; on rays they crowd at the centres."""
+    weight = discs.z.norm(dim=-1) ** (discs.z.shape[1] - 1) / discs.radius[discs.chart] ** discs.z.shape[1]
+    return torch.multinomial(weight, PAIRS * len(discs.centre), replacement=True, generator=generator)
+
+
 def _condition(atlas: Atlas, discs: _Discs) -> float:
-    some = torch.arange(0, len(discs.z), max(1, len(discs.z) // 2000))
-    values = torch.linalg.eigvalsh(atlas.metric(discs.chart[some], 0.999 * discs.z[some]))
+    inside = (discs.z.norm(dim=-1) < discs.radius[discs.chart]).nonzero().squeeze(-1)
+    some = inside[:: max(1, len(inside) // 2000)]
+    values = torch.linalg.eigvalsh(atlas.metric(discs.chart[some], discs.z[some]))
     return float((values[:, -1] / values[:, 0].clamp_min(1e-300)).max())
 
 

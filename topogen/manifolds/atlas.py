@@ -70,9 +70,9 @@ class Atlas(Manifold):
     Args:
         charts: K stacked charts.
         sheet: the manifold the charts describe; None for the charts' own sheets.
-        gate: tau (K,), data units: how far from its own sheet a point of chart k may be; infinite when None.
+        tau: tau (K,), data units: how far from its own sheet a point of chart k may be; infinite when None.
         points: known points (n, D) of M that cover it; certificates, volumes and geodesics start from them.
-        edge: where M ends, for own sheets with boundary (a shared sheet brings its own).
+        gate: where M ends, for own sheets with boundary (a shared sheet brings its own).
 
     Raises InvalidInputError where dimensions or shapes do not agree.
     """
@@ -80,20 +80,20 @@ class Atlas(Manifold):
     name = "atlas"
 
     def __init__(
-        self, charts: Charts, sheet: Manifold | None = None, *, gate: Tensor | None = None, points: Tensor | None = None, edge: Gate | None = None
+        self, charts: Charts, sheet: Manifold | None = None, *, tau: Tensor | None = None, points: Tensor | None = None, gate: Gate | None = None
     ) -> None:
         super().__init__(charts.dim, charts.ambient_dim)
         if sheet is not None and (sheet.dim, sheet.ambient_dim) != (self.dim, self.ambient_dim):
             raise InvalidInputError(f"sheet: expected dimension {self.dim} in R^{self.ambient_dim} like the charts, found {sheet!r}")
-        gate = torch.full_like(charts.radius, torch.inf) if gate is None else gate
+        tau = torch.full_like(charts.radius, torch.inf) if tau is None else tau
         points = charts.centre if points is None else points
-        if gate.shape != charts.radius.shape or not bool((gate > 0).all()):
-            raise InvalidInputError(f"gate: expected {charts.count} positive numbers, one for each chart, found shape {tuple(gate.shape)}")
+        if tau.shape != charts.radius.shape or not bool((tau > 0).all()):
+            raise InvalidInputError(f"tau: expected {charts.count} positive numbers, one for each chart, found shape {tuple(tau.shape)}")
         if points.ndim != 2 or points.shape[1] != self.ambient_dim or not len(points):
             raise InvalidInputError(f"points: expected shape (n, {self.ambient_dim}) with n >= 1, found {tuple(points.shape)}")
         self.charts, self.sheet = charts, sheet
-        self.edge = edge if sheet is None else getattr(sheet, "gate", None)
-        self.register_buffer("tau", gate.detach().double())
+        self.gate = gate if sheet is None else getattr(sheet, "gate", None)
+        self.register_buffer("tau", tau.detach().double())
         self.register_buffer("points", points.detach().double())
         self._bound = torch.inf if sheet is None else full_residual_bound(sheet, self.points)
 
@@ -115,6 +115,13 @@ class Atlas(Manifold):
         row, chart, z = row[inside], chart[inside], z[inside]
         near = self.charts.offset(chart, x[row], z) < self.tau[chart]
         return Members(row[near], chart[near], z[near])
+
+    def holds(self, x: Tensor) -> Tensor:
+        """`members` as a table (n, K) bool."""
+        held = self.members(x)
+        table = torch.zeros(len(x), self.count, dtype=torch.bool)
+        table[held.row, held.chart] = True
+        return table
 
     def encode(self, x: Tensor) -> Coordinates:
         """The chart in whose middle each point (..., D) of M lies most, and its coordinates there."""
@@ -145,6 +152,14 @@ class Atlas(Manifold):
         """
         basis = self._frame(chart, x) if basis is None else basis
         return determinant(self.charts.slope(chart, x) @ basis)
+
+    def stretches(self, x: Tensor) -> Tensor:
+        """det A (n, K) of all charts at points (n, D) of M against one tangent basis per point; 0 where a chart does not hold the point."""
+        held = self.members(x)
+        basis = self.tangent_basis(x)
+        table = x.new_zeros(len(x), self.count)
+        table[held.row, held.chart] = self.stretch(held.chart, x[held.row], basis[held.row])
+        return table
 
     def metric(self, chart: Tensor, z: Tensor) -> Tensor:
         """G (n, d, d) of charts (n,) at coordinates (n, d)."""
@@ -186,7 +201,7 @@ class Atlas(Manifold):
     def _project(self, x: Tensor) -> Projection:
         if self.sheet is None:
             found = feet(self.charts, x, self.tau, self.tolerance(torch.float64))
-            return found if self.edge is None else replace(found, converged=found.converged & self._within(found.points.detach().double()))
+            return found if self.gate is None else replace(found, converged=found.converged & self._within(found.points.detach().double()))
         found = self.sheet._project(x)
         held = torch.zeros(len(x), dtype=torch.bool)
         held[self.members(found.points).row] = True
@@ -229,7 +244,7 @@ class Atlas(Manifold):
 
     def _within(self, x: Tensor) -> Tensor:
         """Mask (n,) of the points (n, D) that are not beyond the edge of M."""
-        return torch.ones(len(x), dtype=torch.bool) if self.edge is None else self.edge(x, self._tangents_near)
+        return torch.ones(len(x), dtype=torch.bool) if self.gate is None else self.gate(x, self._tangents_near)
 
     def _tangents_near(self, x: Tensor) -> Tensor:
         """Tangent bases (n, D, d), also at points of own sheets that no chart holds any more: those of the nearest chart."""

@@ -68,7 +68,7 @@ def sampled_side(
 def claims_about(subject: ManifoldSubject, samples: Tensor, against: Tensor | None, generator: torch.Generator, say: Callable[[str], None]) -> list[Claim]:
     """Claims beside the verdict about a manifold, its samples (n, D) and the data (m, D)."""
     claims = []
-    manifold = subject.manifold
+    manifold = subject.ground
     if isinstance(manifold, ImplicitManifold):
         say(f"dimension certificate at {min(CERTIFIED, len(samples))} samples")
         certificate = dimension_certificate(manifold, samples[:CERTIFIED])

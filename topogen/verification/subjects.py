@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.manifolds import Manifold
+from topogen.manifolds import Atlas, Manifold
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.shapes import Shape
 from topogen.points import as_points, read
@@ -38,18 +38,24 @@ class ManifoldSubject:
         return f"{type(self.manifold).__name__} of dimension {self.manifold.dim} in R^{self.manifold.ambient_dim}"
 
     @property
+    def ground(self) -> Manifold:
+        """The manifold itself, or the shared sheet that an atlas describes."""
+        sheet = self.manifold.sheet if isinstance(self.manifold, Atlas) else None
+        return self.manifold if sheet is None else sheet
+
+    @property
     def closed(self) -> bool:
         """Compact without boundary: what a shape says of itself, else whether there is no gate."""
-        if isinstance(self.manifold, Shape):
-            return self.manifold.closed
+        if isinstance(self.ground, Shape):
+            return self.ground.closed
         return getattr(self.manifold, "gate", None) is None
 
     @property
     def orientable(self) -> bool | None:
         """What is known before sampling: a shape knows, a regular level set (as many outputs as normals) is orientable."""
-        if isinstance(self.manifold, Shape):
-            return self.manifold.orientable
-        regular = isinstance(self.manifold, ImplicitManifold) and self.manifold.outputs == self.manifold.codim
+        if isinstance(self.ground, Shape):
+            return self.ground.orientable
+        regular = isinstance(self.ground, ImplicitManifold) and self.ground.outputs == self.ground.codim
         return True if regular else None
 
 
