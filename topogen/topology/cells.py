@@ -19,7 +19,7 @@ from topogen.errors import BudgetExceeded, InvalidInputError
 from topogen.geometry.neighbours import components, nearest
 from topogen.topology.landmarks import check_cloud
 
-__all__ = ["Cells", "Parts", "cells", "check_members", "decode", "graph", "links", "parts", "seams", "subsets", "thickened"]
+__all__ = ["Cells", "Parts", "cells", "check_members", "decode", "distinct", "graph", "links", "parts", "seams", "subsets", "thickened"]
 
 MOST_SUBSETS = 20_000_000
 LARGEST_KEY = 2**62
@@ -99,15 +99,20 @@ def seams(members: Tensor, neighbours: Tensor) -> Tensor:
 
 def cells(members: Tensor, edges: Tensor) -> Cells:
     """Cells of the cover `members` (n, K) over the graph of samples with `edges` (m, 2)."""
-    packed = np.packbits(members.numpy(), axis=1)
-    _, pattern = np.unique(packed.view(f"V{packed.shape[1]}")[:, 0], return_inverse=True)
-    same = torch.as_tensor(pattern)
+    same = distinct(members)[1]
     number, of = components(len(members), edges[same[edges[:, 0]] == same[edges[:, 1]]])
     patterns = torch.zeros(number, members.shape[1], dtype=torch.bool)
     patterns[of] = members
     ends = of[edges].sort(1).values
     ends = torch.unique(ends[ends[:, 0] != ends[:, 1]] @ torch.tensor([number, 1]))
     return Cells(patterns, of, torch.stack([ends // number, ends % number], 1))
+
+
+def distinct(members: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct rows (c, K) of a membership and the number (n,) of each row among them."""
+    packed = np.packbits(members.numpy(), axis=1)
+    _, first, number = np.unique(packed.view(f"V{packed.shape[1]}")[:, 0], return_index=True, return_inverse=True)
+    return members[torch.as_tensor(first)], torch.as_tensor(number)
 
 
 def subsets(patterns: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,9 @@
 """What the intersections of charts look like: their connected pieces and holes, from the samples in them.
 
 Pieces: components of the neighbour graph of the samples, where two pieces count as one if they meet in the intersection of the charts thickened
-by one ring of neighbours, so that the ragged rim of a thin intersection is not mistaken for pieces (epsilon-acyclic covers).
-Holes: alpha complex of farthest points of the samples in the coordinates of one chart, at alpha = covering radius of the farthest points
-+ spacing of the samples; a hole counts if it is there at that scale. Both are evidence from samples, blind below their spacing.
+by two rings of neighbours, so that the few samples of a thin intersection are not mistaken for pieces (epsilon-acyclic covers).
+Holes: alpha complex, in the coordinates of one chart, of a net of the samples whose distance to the others is at most e, at alpha = e + spacing
+of the samples. Both are evidence from samples: pieces closer than some four spacings are one, and holes of radius below alpha are not seen.
 
 Govc, Skraba (2018), An approximate nerve theorem; Edelsbrunner, Muecke (1994), Three-dimensional alpha shapes.
 """
@@ -25,12 +25,14 @@ from topogen.topology.cells import Cells, cells, check_members, decode, graph, l
 __all__ = ["Coordinates", "Layer", "intersections"]
 
 Coordinates = Callable[[int, Tensor], Tensor]
-NET = {2: 80, 3: 160}
+SEEN_DIMENSIONS = (2, 3)
+RINGS = 2
+NET = 8
 PROBES = 200
 
 
 class Layer(NamedTuple):
-    """The non-empty intersections of t charts: `charts` (s, t), number of `samples` (s,), and Betti numbers `betti` (s, max(d, 1)), -1 where not looked at."""
+    """The non-empty intersections of t charts: `charts` (s, t), number of `samples` (s,), and Betti numbers `betti` (s, d), -1 where not looked at."""
 
     charts: Tensor
     samples: Tensor
@@ -57,32 +59,45 @@ def intersections(
     members = check_members(members, dim)
     near = graph(points, members, dim) if neighbours is None else neighbours
     edges = links(near)
-    own, wide = cells(members, edges), cells(thickened(members, near), edges)
-    layers = [_layer(own, wide, size, dim) for size in range(1, min(sizes or dim + 1, int(members.sum(1).max())) + 1)]
-    if coordinates is not None and dim in NET:
+    wide = members
+    for _ in range(RINGS):
+        wide = thickened(wide, near)
+    both = _Both(cells(members, edges), cells(wide, edges))
+    layers = [_layer(both, size, dim) for size in range(1, min(sizes or dim + 1, int(members.sum(1).max())) + 1)]
+    if coordinates is not None and dim in SEEN_DIMENSIONS:
         _look_for_holes(layers, members, dim, coordinates, everything)
     return layers
 
 
-def _layer(own: Cells, wide: Cells, size: int, dim: int) -> Layer:
+class _Both:
+    """Cells of the charts and of the thickened charts, and the pairs of them that hold samples."""
+
+    def __init__(self, own: Cells, wide: Cells) -> None:
+        count = len(wide.patterns)
+        pairs = torch.unique(own.of * count + wide.of)
+        self.own, self.wide, self.owned, self.widened = own, wide, pairs // count, pairs % count
+
+
+def _layer(both: _Both, size: int, dim: int) -> Layer:
     """Intersections of `size` charts with their samples and pieces."""
+    own = both.own
     per_cell = torch.bincount(own.of, minlength=len(own.patterns))
     row, key = subsets(own.patterns, size)
     keys, where = torch.unique(key, return_inverse=True)
     samples = torch.zeros(len(keys), dtype=torch.int64).index_add_(0, where, per_cell[row])
-    betti = torch.full((len(keys), max(dim, 1)), -1)
-    betti[:, 0] = _pieces(own, wide, size, keys)
+    betti = torch.full((len(keys), dim), -1)
+    betti[:, 0] = _pieces(both, size, keys)
     return Layer(decode(keys, size, own.patterns.shape[1]), samples, betti)
 
 
-def _pieces(own: Cells, wide: Cells, size: int, keys: Tensor) -> Tensor:
+def _pieces(both: _Both, size: int, keys: Tensor) -> Tensor:
     """Number (s,) of parts of the thickened intersections `keys` that hold samples of the intersections themselves."""
-    joined = parts(wide, size, keys)
-    both = torch.unique(torch.stack([own.of, wide.of], 1), dim=0)
-    row, key = subsets(own.patterns[both[:, 0]], size)
-    label = joined.at(key, both[row, 1], len(wide.patterns))
-    held = torch.unique(torch.stack([key, label], 1), dim=0)[:, 0]
-    return torch.unique(held, return_counts=True)[1]
+    joined = parts(both.wide, size, keys)
+    row, key = subsets(both.own.patterns[both.owned], size)
+    label = joined.at(key, both.widened[row], len(both.wide.patterns))
+    most = int(label.max()) + 1
+    held = torch.unique(torch.searchsorted(keys, key) * most + label)
+    return torch.bincount(held // most, minlength=len(keys))
 
 
 def _look_for_holes(layers: list[Layer], members: Tensor, dim: int, coordinates: Coordinates, everything: bool) -> None:
@@ -123,24 +138,14 @@ def _spacing(z: NDArray[np.float64], dim: int) -> float:
 
 
 def _holes(z: NDArray[np.float64], gap: float) -> list[int]:
-    """Betti numbers from degree 0 to d - 1 of the union of balls around farthest points of z (m, d)."""
+    """Betti numbers from degree 0 to d - 1 of the union of balls around a net of z (m, d)."""
     from gudhi import AlphaComplex
+    from gudhi.subsampling import sparsify_point_set
 
     dim = z.shape[1]
-    net, reach = _net(z, NET[dim])
+    reach = max(gap, float(np.ptp(z, axis=0).max()) / NET)
+    net = sparsify_point_set(points=z, min_squared_dist=reach**2)
     tree: Any = AlphaComplex(points=net, precision="fast").create_simplex_tree(max_alpha_square=(reach + gap) ** 2)
     tree.compute_persistence(homology_coeff_field=2, min_persistence=0, persistence_dim_max=True)
     found = [int(b) for b in tree.betti_numbers()]
     return (found + [0] * dim)[:dim]
-
-
-def _net(z: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], float]:
-    """Farthest points of z and their covering radius."""
-    squared = np.full(len(z), np.inf)
-    chosen = [0]
-    while True:
-        squared = np.minimum(squared, np.square(z - z[chosen[-1]]).sum(1))
-        farthest = int(squared.argmax())
-        if squared[farthest] == 0 or len(chosen) == count:
-            return z[chosen], float(np.sqrt(squared[farthest]))
-        chosen.append(farthest)

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
-from topogen.topology.cells import check_members, decode, graph, seams, subsets
-from topogen.topology.intersections import NET, Coordinates, Layer, intersections
+from topogen.topology.cells import check_members, decode, distinct, graph, seams, subsets
+from topogen.topology.intersections import SEEN_DIMENSIONS, Coordinates, Layer, intersections
 
 __all__ = ["Nerve", "Offending", "nerve"]
 
@@ -88,7 +88,8 @@ def nerve(
     """
     members = check_members(members, dim)
     _check_fields(fields)
-    simplices = [torch.unique(subsets(_distinct(members), size)[1]) for size in range(1, dim + 3)]
+    patterns = distinct(members)[0]
+    simplices = [torch.unique(subsets(patterns, size)[1]) for size in range(1, dim + 3)]
     betti = _betti(simplices, members.shape[1], dim, fields)
     facts: dict[str, Any] = {"betti": betti, "simplices": tuple(len(s) for s in simplices), "charts": members.shape[1], "samples": len(members)}
     if points is None:
@@ -97,7 +98,7 @@ def nerve(
     layers = intersections(points, members, dim, coordinates, neighbours=near)
     bad = tuple(offending for layer in layers for offending in _offending(layer))
     loose = int(seams(members, near).sum())
-    blind = dim > 1 and (coordinates is None or dim not in NET)
+    blind = dim > 1 and (coordinates is None or dim not in SEEN_DIMENSIONS)
     good = False if bad or loose else None if blind else True
     euler, source = _alternating(betti[fields[0]]), "the nerve"
     if good is False:
@@ -116,15 +117,6 @@ def _check_fields(fields: Sequence[int]) -> None:
     for p in fields:
         if isinstance(p, bool) or not isinstance(p, int) or p < 2 or any(p % q == 0 for q in range(2, int(p**0.5) + 1)):
             raise InvalidInputError(f"fields: Z/p needs a prime p, found {p!r}")
-
-
-def _distinct(members: Tensor) -> Tensor:
-    """The distinct rows of a membership."""
-    import numpy as np
-
-    packed = np.packbits(members.numpy(), axis=1)
-    first = np.unique(packed.view(f"V{packed.shape[1]}")[:, 0], return_index=True)[1]
-    return members[torch.as_tensor(first)]
 
 
 def _betti(simplices: list[Tensor], charts: int, dim: int, fields: Sequence[int]) -> dict[int, tuple[int, ...]]:
@@ -160,11 +152,11 @@ def _offending(layer: Layer) -> list[Offending]:
 
 def _inclusion_exclusion(points: Tensor, members: Tensor, dim: int, coordinates: Coordinates | None, near: Tensor) -> int | None:
     """sum (-1)^(t - 1) chi(U_s) over all intersections, None where they cannot all be looked at."""
-    if dim > 1 and (coordinates is None or dim not in NET):
+    if dim > 1 and (coordinates is None or dim not in SEEN_DIMENSIONS):
         return None
     try:
         layers = intersections(points, members, dim, coordinates, sizes=members.shape[1], everything=True, neighbours=near)
     except BudgetExceeded:
         return None
-    signs = torch.tensor([(-1) ** j for j in range(max(dim, 1))])
+    signs = torch.tensor([(-1) ** j for j in range(dim)])
     return sum((-1) ** size * int((layer.betti @ signs).sum()) for size, layer in enumerate(layers))
