@@ -1,0 +1,151 @@
+"""What the intersections of charts look like: their connected pieces and holes, from the samples in them.
+
+Pieces: components of the neighbour graph of the samples, where two pieces count as one if they meet in the intersection of the charts thickened
+by two rings of neighbours, so that the few samples of a thin intersection are not mistaken for pieces (epsilon-acyclic covers).
+Holes: alpha complex, in the coordinates of one chart, of a net of the samples whose distance to the others is at most e, at alpha = e + spacing
+of the samples. Both are evidence from samples: pieces closer than some four spacings are one, and holes of radius below alpha are not seen.
+
+Govc, Skraba (2018), An approximate nerve theorem; Edelsbrunner, Muecke (1994), Three-dimensional alpha shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from topogen.errors import InvalidInputError
+from topogen.geometry.neighbours import nearest
+from topogen.topology.cells import Cells, cells, check_members, decode, graph, links, parts, subsets, thickened
+
+__all__ = ["Coordinates", "Layer", "intersections"]
+
+Coordinates = Callable[[int, Tensor], Tensor]
+SEEN_DIMENSIONS = (2, 3)
+RINGS = 2
+NET = 8
+PROBES = 200
+
+
+class Layer(NamedTuple):
+    """The non-empty intersections of t charts: `charts` (s, t), number of `samples` (s,), and Betti numbers `betti` (s, d), -1 where not looked at."""
+
+    charts: Tensor
+    samples: Tensor
+    betti: Tensor
+
+
+def intersections(
+    points: Tensor,
+    members: Tensor,
+    dim: int,
+    coordinates: Coordinates | None = None,
+    *,
+    sizes: int | None = None,
+    everything: bool = False,
+    neighbours: Tensor | None = None,
+) -> list[Layer]:
+    """Betti numbers of the intersections of 1, 2, ..., `sizes` (default d + 1) charts of a d-manifold.
+
+    `points` (n, D) are samples of M, `members` (n, K) bool says which charts each lies in, `coordinates(k, rows)` gives R^d coordinates (m, d) of
+    samples in chart k. An intersection of t charts is looked at in the degrees j <= d - t + 1 that the nerve theorem needs, or in `everything`
+    below d. Holes (j >= 1) are looked at for d = 2 and 3 where coordinates are given. `neighbours` (n, k): the neighbour graph if there is one already.
+    Raises InvalidInputError for unusable members, points or coordinates; BudgetExceeded for too many intersections.
+    """
+    members = check_members(members, dim)
+    near = graph(points, members, dim) if neighbours is None else neighbours
+    edges = links(near)
+    wide = members
+    for _ in range(RINGS):
+        wide = thickened(wide, near)
+    both = _Both(cells(members, edges), cells(wide, edges))
+    layers = [_layer(both, size, dim) for size in range(1, min(sizes or dim + 1, int(members.sum(1).max())) + 1)]
+    if coordinates is not None and dim in SEEN_DIMENSIONS:
+        _look_for_holes(layers, members, dim, coordinates, everything)
+    return layers
+
+
+class _Both:
+    """Cells of the charts and of the thickened charts, and the pairs of them that hold samples."""
+
+    def __init__(self, own: Cells, wide: Cells) -> None:
+        count = len(wide.patterns)
+        pairs = torch.unique(own.of * count + wide.of)
+        self.own, self.wide, self.owned, self.widened = own, wide, pairs // count, pairs % count
+
+
+def _layer(both: _Both, size: int, dim: int) -> Layer:
+    """Intersections of `size` charts with their samples and pieces."""
+    own = both.own
+    per_cell = torch.bincount(own.of, minlength=len(own.patterns))
+    row, key = subsets(own.patterns, size)
+    keys, where = torch.unique(key, return_inverse=True)
+    samples = torch.zeros(len(keys), dtype=torch.int64).index_add_(0, where, per_cell[row])
+    betti = torch.full((len(keys), dim), -1)
+    betti[:, 0] = _pieces(both, size, keys)
+    return Layer(decode(keys, size, own.patterns.shape[1]), samples, betti)
+
+
+def _pieces(both: _Both, size: int, keys: Tensor) -> Tensor:
+    """Number (s,) of parts of the thickened intersections `keys` that hold samples of the intersections themselves."""
+    joined = parts(both.wide, size, keys)
+    row, key = subsets(both.own.patterns[both.owned], size)
+    label = joined.at(key, both.widened[row], len(both.wide.patterns))
+    most = int(label.max()) + 1
+    held = torch.unique(torch.searchsorted(keys, key) * most + label)
+    return torch.bincount(held // most, minlength=len(keys))
+
+
+def _look_for_holes(layers: list[Layer], members: Tensor, dim: int, coordinates: Coordinates, everything: bool) -> None:
+    """Fill in the Betti numbers of degree 1 to d - 1."""
+    needed = [(layer, dim - 1 if everything else min(dim - 1, dim - size + 1)) for size, layer in enumerate(layers, 1)]
+    for k in range(members.shape[1]):
+        rows = members[:, k].nonzero()[:, 0]
+        z = _coordinates(coordinates, k, rows, dim)
+        gap = _spacing(z, dim)
+        for layer, top in needed:
+            for s, inside in _with_first(layer, k, members[rows]) if top > 0 else ():
+                layer.betti[s, 1 : top + 1] = torch.tensor(_holes(z[inside], gap)[1 : top + 1])
+
+
+def _with_first(layer: Layer, k: int, charts: Tensor) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """Simplices whose first chart is k, and which of the samples of chart k, with membership `charts`, lie in them."""
+    flags = charts.numpy()
+    for s in (layer.charts[:, 0] == k).nonzero()[:, 0].tolist():
+        yield s, flags[:, layer.charts[s].numpy()].all(1)
+
+
+def _coordinates(coordinates: Coordinates, k: int, rows: Tensor, dim: int) -> NDArray[np.float64]:
+    z = torch.as_tensor(coordinates(k, rows)).detach().to(device="cpu", dtype=torch.float64)
+    if z.shape != (len(rows), dim):
+        raise InvalidInputError(f"coordinates: expected shape {(len(rows), dim)} for {len(rows)} samples in chart {k}, found {tuple(z.shape)}")
+    if not bool(torch.isfinite(z).all()):
+        raise InvalidInputError(f"coordinates: chart {k} gives coordinates that are not finite to its own samples; shrink the chart")
+    found: NDArray[np.float64] = z.numpy()
+    return found
+
+
+def _spacing(z: NDArray[np.float64], dim: int) -> float:
+    """Radius of the largest hole that chance leaves in the sample: largest distance of some samples to the (4 + 3 d)-th neighbour."""
+    if len(z) < 2:
+        return 0.0
+    probes = torch.as_tensor(z[:: max(1, len(z) // PROBES)])
+    return float(nearest(torch.as_tensor(z), 5 + 3 * dim, probes)[0][:, -1].max())
+
+
+def _holes(z: NDArray[np.float64], gap: float) -> list[int]:
+    """Betti numbers from degree 0 to d - 1 of the union of balls around a net of z (m, d)."""
+    from gudhi import AlphaComplex
+    from gudhi.subsampling import sparsify_point_set
+
+    dim = z.shape[1]
+    reach = max(gap, float(np.ptp(z, axis=0).max()) / NET)
+    net = sparsify_point_set(points=z, min_squared_dist=reach**2)
+    tree: Any = AlphaComplex(points=net, precision="fast").create_simplex_tree(max_alpha_square=(reach + gap) ** 2)
+    tree.compute_persistence(homology_coeff_field=2, min_persistence=0, persistence_dim_max=True)
+    found = [int(b) for b in tree.betti_numbers()]
+    return (found + [0] * dim)[:dim]
