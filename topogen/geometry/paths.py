@@ -251,7 +251,8 @@ def _tridiagonal(diagonal: Tensor, beside: Tensor, right: Tensor) -> tuple[Tenso
     `diagonal` (n, k, d, d), `beside` (n, k - 1, d, d) the blocks right of it, `right` (n, k, d).
     """
     k = diagonal.shape[1]
-    factors, values = [], []
+    factors: list[Tensor] = []
+    values: list[Tensor] = []
     positive = torch.ones(len(diagonal), dtype=torch.bool, device=diagonal.device)
     for i in range(k):
         block, value = diagonal[:, i], right[:, i].unsqueeze(-1)

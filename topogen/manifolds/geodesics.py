@@ -21,7 +21,7 @@ from topogen.geometry.paths import Paths, Surface, along, end_directions, minima
 if TYPE_CHECKING:
     from topogen.manifolds.base import Manifold
 
-__all__ = ["Geodesics", "surroundings"]
+__all__ = ["Geodesics", "checked_pair", "finite", "surroundings"]
 
 _NODES = (9, 17, 33, 65)
 
@@ -36,21 +36,22 @@ class Geodesics:
         max_points: the graph keeps at most so many points, spread evenly.
         starts: different curves tried per pair, for the homotopy classes.
         n_nodes: nodes of a curve, 9, 17, 33 or 65 (33: relative error of a distance about 1e-6).
+        given: whether `points` cover all of M; a manifold without points of its own looks again where its guess does not reach.
 
     Raises InvalidInputError for points of the wrong shape, with NaN, or none that converge.
     """
 
     def __init__(
-        self, manifold: Manifold, points: Tensor, *, neighbours: int = 12, max_points: int = 2000, starts: int = 3, n_nodes: int = 33
+        self, manifold: Manifold, points: Tensor, *, neighbours: int = 12, max_points: int = 2000, starts: int = 3, n_nodes: int = 33, given: bool = True
     ) -> None:
         if n_nodes not in _NODES:
             raise InvalidInputError(f"n_nodes: expected one of {_NODES}, found {n_nodes!r}; use interpolate(x, y, t) for other numbers of points")
         if min(neighbours, max_points, starts) < 1:
             raise InvalidInputError(f"neighbours, max_points, starts: expected at least 1, found {neighbours}, {max_points}, {starts}")
         self.manifold = manifold
-        self.starts, self.n_nodes = starts, n_nodes
-        self.surface = Surface(lambda x: manifold.project(x), lambda x: manifold.tangent_basis(x))
-        self.graph = self._graph(_finite("points", manifold._flat(points)), neighbours, max_points)
+        self.starts, self.n_nodes, self.given = starts, n_nodes, given
+        self.surface = Surface(manifold.project, manifold.tangent_basis)
+        self.graph = self._graph(finite("points", manifold._flat(points)), neighbours, max_points)
 
     @torch.no_grad()
     def _graph(self, points: Tensor, neighbours: int, max_points: int) -> PathGraph:
@@ -64,7 +65,7 @@ class Geodesics:
 
         Raises InvalidInputError for a wrong last dimension, a dtype that is not floating, or values that are not finite.
         """
-        x, y = self._pair(x, y)
+        x, y = checked_pair(self.manifold, x, y)
         with torch.no_grad():
             a, b = (z.detach().double().reshape(-1, z.shape[-1]) for z in (x, y))
             return minimal_paths(self.surface, self.graph, a, b, n_nodes=self.n_nodes, count=self.starts).reshape(x.shape[:-1])
@@ -74,7 +75,7 @@ class Geodesics:
 
         The derivatives are the unit tangents at the ends (first variation of length), zero where the distance is zero or infinite.
         """
-        x, y = self._pair(x, y)
+        x, y = checked_pair(self.manifold, x, y)
         paths = self.paths(x, y)
         length = paths.lengths.to(x.dtype)
         if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
@@ -87,7 +88,7 @@ class Geodesics:
 
         Newton's method on the exponential map is kept per pair as far as it comes nearer to y; between conjugate points the curve's own direction stands.
         """
-        x, y = self._pair(x, y)
+        x, y = checked_pair(self.manifold, x, y)
         paths = self.paths(x, y)
         with torch.no_grad():
             a, b = (z.detach().double().reshape(-1, z.shape[-1]) for z in (x, y))
@@ -100,7 +101,7 @@ class Geodesics:
 
     def interpolate(self, x: Tensor, y: Tensor, t: Tensor) -> Tensor:
         """Points (..., k, D) at shares t (k,) in [0, 1] of the length of the shortest geodesics from x to y (..., D); NaN where no path was found."""
-        x, y = self._pair(x, y)
+        x, y = checked_pair(self.manifold, x, y)
         if t.ndim != 1 or not bool(((t >= 0) & (t <= 1)).all()):
             raise InvalidInputError(f"t: expected shares (k,) within [0, 1], found shape {tuple(t.shape)}; extend geodesics with expmap")
         nodes = self.paths(x, y).nodes
@@ -112,17 +113,6 @@ class Geodesics:
         """Whether every one of the points x (..., D) is about as near to the graph as its points are to each other."""
         distance = torch.cdist(self.manifold._flat(x).detach().double(), self.graph.points).amin(-1)
         return bool((distance <= 3 * self.graph.spacing).all())
-
-    def _pair(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        for name, z in (("x", x), ("y", y)):
-            _finite(name, self.manifold._flat(z))
-        if x.dtype != y.dtype:
-            raise InvalidInputError(f"y: expected the dtype {x.dtype} of x, found {y.dtype}; convert one of them")
-        try:
-            first, second = torch.broadcast_tensors(x, y)
-        except RuntimeError:
-            raise InvalidInputError(f"y: shape {tuple(y.shape)} does not broadcast with {tuple(x.shape)} of x") from None
-        return first, second
 
     def _ends(self, paths: Paths, like: Tensor) -> tuple[Tensor, Tensor]:
         nodes = paths.nodes.reshape(-1, *paths.nodes.shape[-2:])
@@ -166,6 +156,19 @@ class Geodesics:
         return f"Geodesics({self.manifold!r}, points={len(self.graph.points)}, spacing={self.graph.spacing:.3g})"
 
 
+def checked_pair(manifold: Manifold, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """x and y broadcast to one shape (..., D); raises InvalidInputError unless both are finite floating points of R^D of one dtype and fit together."""
+    for name, z in (("x", x), ("y", y)):
+        finite(name, manifold._flat(z))
+    if x.dtype != y.dtype:
+        raise InvalidInputError(f"y: expected the dtype {x.dtype} of x, found {y.dtype}; convert one of them")
+    try:
+        first, second = torch.broadcast_tensors(x, y)
+    except RuntimeError:
+        raise InvalidInputError(f"y: shape {tuple(y.shape)} does not broadcast with {tuple(x.shape)} of x") from None
+    return first, second
+
+
 @torch.no_grad()
 def surroundings(manifold: Manifold, x: Tensor, n: int = 1500, seed: int = 0) -> Tensor:
     """Points (m, D) of a manifold of which only x (k, D) are known: random points of a growing box around them, projected.
@@ -194,7 +197,8 @@ def _units(vectors: Tensor) -> Tensor:
     return torch.where(length > 0, vectors / length.clamp_min(1e-300 if vectors.dtype == torch.float64 else 1e-30), 0.0)
 
 
-def _finite(name: str, x: Tensor) -> Tensor:
+def finite(name: str, x: Tensor) -> Tensor:
+    """x (n, D) itself; raises InvalidInputError naming the argument and how many of its rows are not finite."""
     bad = int((~torch.isfinite(x.detach()).all(-1)).sum())
     if bad:
         raise InvalidInputError(f"{name}: {bad} of {len(x)} rows are not finite; leave them out")
