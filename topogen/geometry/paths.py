@@ -29,7 +29,7 @@ _LEVELS = (9, 17, 33, 65)
 
 
 class Surface(NamedTuple):
-    """What a path has to know of M: `project` (n, D) -> Projection and `tangent_basis` (n, D) -> (n, D, d)."""
+    """What a path has to know of M: `project` (..., D) -> Projection and `tangent_basis` (..., D) -> (..., D, d)."""
 
     project: Callable[[Tensor], Projection]
     tangent_basis: Callable[[Tensor], Tensor]
@@ -144,15 +144,21 @@ def _started(surface: Surface, graph: PathGraph, x: Tensor, y: Tensor, count: in
 
 
 def _levels(surface: Surface, nodes: Tensor) -> Tensor:
-    """For each curve (n, 65, D) the fewest nodes on which the middle of every chord is within .15 of its length of M."""
-    level = torch.full((len(nodes),), _LEVELS[-1], device=nodes.device)
+    """For each curve (n, 65, D) the fewest nodes on which every chord stays near M, 0 where 65 are not enough: the curve jumps."""
+    level = torch.where(_near(surface, nodes), _LEVELS[-1], 0)
     for m in reversed(_LEVELS[:-1]):
-        some = nodes[:, :: (_LEVELS[-1] - 1) // (m - 1)]
-        middle = (some[:, 1:] + some[:, :-1]) / 2
-        found = surface.project(middle)
-        near = found.converged & ((found.points - middle).norm(dim=-1) <= 0.15 * _chords(some) + 1e-12)
-        level = torch.where(near.all(-1) & (level == 2 * m - 1), m, level)
+        rows = (level == 2 * m - 1).nonzero().squeeze(-1)
+        level[rows[_near(surface, nodes[rows][:, :: (_LEVELS[-1] - 1) // (m - 1)])]] = m
     return level
+
+
+def _near(surface: Surface, nodes: Tensor) -> Tensor:
+    """Curves (n,) of which the middle of every chord is within .15 of its length of M: a chord between two sheets or pieces is not."""
+    middle = (nodes[:, 1:] + nodes[:, :-1]) / 2
+    found = surface.project(middle)
+    length = nodes.norm(dim=-1).amax(-1, keepdim=True)
+    near = found.converged & ((found.points - middle).norm(dim=-1) <= 0.15 * _chords(nodes) + 1e-8 * length)
+    return near.all(-1)
 
 
 def _refined(surface: Surface, curves: _Curves, m: int, tolerance: float) -> _Curves:
@@ -165,7 +171,7 @@ def _refined(surface: Surface, curves: _Curves, m: int, tolerance: float) -> _Cu
         nodes, ok = _on(surface, doubled)
         last = nodes.shape[1] == m
         nodes, converged = relax(surface, nodes, tolerance=tolerance if last else max(tolerance, 1e-6))
-    return _Curves(nodes, curves.pair, converged & ok)
+    return _Curves(nodes, curves.pair, converged & ok & _near(surface, nodes))
 
 
 def _on(surface: Surface, nodes: Tensor) -> tuple[Tensor, Tensor]:

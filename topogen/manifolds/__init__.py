@@ -5,6 +5,7 @@ from topogen.manifolds.adapter import adapt
 from topogen.manifolds.arithmetic import Union, intersection, meeting_points
 from topogen.manifolds.base import Manifold, Projection
 from topogen.manifolds.gate import Gate
+from topogen.manifolds.geodesics import Geodesics
 from topogen.manifolds.implicit import ImplicitManifold
 
-__all__ = ["Gate", "ImplicitManifold", "Manifold", "Projection", "Union", "adapt", "intersection", "meeting_points", "shapes"]
+__all__ = ["Gate", "Geodesics", "ImplicitManifold", "Manifold", "Projection", "Union", "adapt", "intersection", "meeting_points", "shapes"]

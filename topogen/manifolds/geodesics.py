@@ -73,7 +73,7 @@ class Geodesics:
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Geodesic distances (...) of points x and y (..., D) of M, infinite where no path was found; differentiable in both.
 
-        The derivatives are the unit tangents at the ends (first variation of length), zero where the distance is zero or infinite.
+        The derivatives are the unit tangents at the ends (first variation of length) to about 1e-3, zero where the distance is zero or infinite.
         """
         x, y = checked_pair(self.manifold, x, y)
         paths = self.paths(x, y)
@@ -94,7 +94,7 @@ class Geodesics:
             a, b = (z.detach().double().reshape(-1, z.shape[-1]) for z in (x, y))
             lengths = paths.lengths.reshape(-1, 1)
             found = torch.isfinite(lengths).squeeze(-1)
-            start = self._ends(paths, a)[0].reshape_as(a)
+            start = self._ends(paths, a)[0]
             velocity = torch.full_like(a, torch.nan)
             velocity[found] = self._shot(a[found], b[found], _units(self.manifold.proju(a[found], start[found])) * lengths[found])
         return velocity.reshape(x.shape).to(x.dtype)
@@ -115,10 +115,9 @@ class Geodesics:
         return bool((distance <= 3 * self.graph.spacing).all())
 
     def _ends(self, paths: Paths, like: Tensor) -> tuple[Tensor, Tensor]:
-        nodes = paths.nodes.reshape(-1, *paths.nodes.shape[-2:])
-        first, last = end_directions(nodes)
-        leading = paths.lengths.shape
-        return first.nan_to_num().to(like.dtype).reshape(*leading, -1), last.nan_to_num().to(like.dtype).reshape(*leading, -1)
+        """Derivatives of the curves at both ends, in the shape and dtype of `like`; zero where there is no curve."""
+        first, last = end_directions(paths.nodes.reshape(-1, *paths.nodes.shape[-2:]))
+        return first.nan_to_num().reshape(like.shape).to(like.dtype), last.nan_to_num().reshape(like.shape).to(like.dtype)
 
     def _shot(self, x: Tensor, y: Tensor, velocity: Tensor, rounds: int = 4) -> Tensor:
         """Velocities (n, D) at x whose geodesics end nearer to y, by Newton's method with differences in the tangent space."""
