@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["divergence", "mean_curvature"]
+__all__ = ["divergence", "gauss_curvature", "mean_curvature", "second_fundamental_form"]
 
 
 def mean_curvature(project: Callable[[Tensor], Tensor], tangent_basis: Callable[[Tensor], Tensor], x: Tensor, step: float | None = None) -> Tensor:
@@ -30,6 +30,29 @@ def mean_curvature(project: Callable[[Tensor], Tensor], tangent_basis: Callable[
         direction = h * basis[..., i]
         total = total + (project(x + direction) - 2 * x + project(x - direction)) / h**2
     return total - (basis @ (basis.mT @ total.unsqueeze(-1))).squeeze(-1)
+
+
+def second_fundamental_form(project: Callable[[Tensor], Tensor], tangent_basis: Callable[[Tensor], Tensor], x: Tensor, step: float | None = None) -> Tensor:
+    """II(T_i, T_j) = normal part of (D_{T_i} P) T_j, (n, D, d, d) at points x (n, D) of M, by central differences of the tangent projectors.
+
+    `step` is the length of the difference (default: 1e-4 times the largest coordinate, for float64); the error is of its square.
+    """
+    basis = tangent_basis(x)
+    scale = float(x.detach().abs().max()) if x.numel() else 0.0
+    h = step or (scale or 1.0) * 1e-4
+    rows = []
+    for i in range(basis.shape[-1]):
+        ahead, behind = (tangent_basis(project(x + s * h * basis[..., i])) for s in (1, -1))
+        rows.append((ahead @ (ahead.mT @ basis) - behind @ (behind.mT @ basis)) / (2 * h))
+    form = torch.stack(rows, -1)
+    form = (form + form.mT) / 2
+    flat = form.flatten(-2)
+    return (flat - basis @ (basis.mT @ flat)).reshape(form.shape)
+
+
+def gauss_curvature(form: Tensor) -> Tensor:
+    """K = <II(1, 1), II(2, 2)> - |II(1, 2)|^2 (n,) from second fundamental forms (n, D, 2, 2) of a surface (Gauss 1827)."""
+    return (form[..., 0, 0] * form[..., 1, 1]).sum(-1) - form[..., 0, 1].square().sum(-1)
 
 
 def divergence(field: Callable[[Tensor], Tensor], x: Tensor, basis: Tensor, curvature: Tensor) -> Tensor:

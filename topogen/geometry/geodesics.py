@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-__all__ = ["exponential", "rays"]
+__all__ = ["exponential", "rays", "transported"]
 
 Project = Callable[[Tensor], Tensor]
 Tangential = Callable[[Tensor, Tensor], Tensor]
@@ -35,6 +35,21 @@ def rays(project: Project, tangential: Tangential, x: Tensor, u: Tensor, steps: 
     for y, _ in _walk(project, tangential, x, u, steps):
         nodes.append(y)
     return torch.stack(nodes)
+
+
+def transported(basis: Tensor, v: Tensor) -> Tensor:
+    """Tangent vectors v (..., D) or (..., k, D) carried along the nodes whose orthonormal tangent bases are `basis` (..., m, D, d).
+
+    Each step is T_y Q T_x^t with Q the orthogonal factor of T_y^t T_x: an exact isometry, parallel up to the third power of the step.
+    """
+    single = v.ndim == basis.ndim - 2
+    vectors = v.unsqueeze(-2) if single else v
+    inside = basis[..., 0, :, :].mT @ vectors.mT
+    for i in range(basis.shape[-3] - 1):
+        u, _, w = torch.linalg.svd(basis[..., i + 1, :, :].mT @ basis[..., i, :, :])
+        inside = u @ (w @ inside)
+    carried = (basis[..., -1, :, :] @ inside).mT
+    return carried.squeeze(-2) if single else carried
 
 
 def _chords(project: Project, tangential: Tangential, x: Tensor, u: Tensor, steps: int) -> Tensor:

@@ -6,7 +6,24 @@ from topogen.manifolds.arithmetic import Union, intersection, meeting_points
 from topogen.manifolds.atlas import Atlas
 from topogen.manifolds.base import Manifold, Projection
 from topogen.manifolds.chart import Charts, GraphCharts
+from topogen.manifolds.flow_chart import FlowCharts
 from topogen.manifolds.gate import Gate
+from topogen.manifolds.geodesics import Geodesics
 from topogen.manifolds.implicit import ImplicitManifold
 
-__all__ = ["Atlas", "Charts", "Gate", "GraphCharts", "ImplicitManifold", "Manifold", "Projection", "Union", "adapt", "intersection", "meeting_points", "shapes"]
+__all__ = [
+    "Atlas",
+    "Charts",
+    "FlowCharts",
+    "Gate",
+    "Geodesics",
+    "GraphCharts",
+    "ImplicitManifold",
+    "Manifold",
+    "Projection",
+    "Union",
+    "adapt",
+    "intersection",
+    "meeting_points",
+    "shapes",
+]

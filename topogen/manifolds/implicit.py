@@ -262,6 +262,21 @@ class ImplicitManifold(Manifold):
         )
         return -(at.right @ (bends / at.values).unsqueeze(-1)).squeeze(-1).to(x.dtype)
 
+    def _second_form(self, x: Tensor) -> Tensor:
+        """II = -Ds^+ (T^t D^2 s T) for a regular constraint; differences of the tangent projectors otherwise."""
+        if self.outputs > self.codim:
+            return super()._second_form(x)
+        at = constant_rank.frame(self._field, x, self.codim)
+        basis = self._tangent_basis(x)
+        outputs = at.left.mT
+        bends = torch.stack([constant_rank.shape_operator(self._field, x, outputs[:, i], basis) for i in range(self.codim)], 1)
+        scaled = (bends / at.values[..., None, None]).flatten(-2)
+        return -(at.right @ scaled).reshape(*x.shape, self.dim, self.dim)
+
+    def _known_points(self) -> Tensor | None:
+        anchors = getattr(self.gate, "anchors", None)
+        return anchors if torch.is_tensor(anchors) else None
+
     def extra_repr(self) -> str:
         """`dim=d, ambient_dim=D, outputs=m`, and whether it is gated."""
         return f"{super().extra_repr()}, outputs={self.outputs}" + (", gated" if self.gate is not None else "")

@@ -135,6 +135,15 @@ class ManifoldLaws:
         _at_most((m.expmap(y, -m.proju(y, arrival)) - x).norm(dim=-1) / self.scale, 5 * self.smoothness, "way back along a geodesic, relative")
         _at_most((still - x).norm(dim=-1), 2 * m.tolerance(x.dtype), "exp_x(0) - x")
 
+    def test_logmap_undoes_expmap(self) -> None:
+        m, x = self._on(3)
+        u = self.scale * _unit(m.proju(x, self._vectors(x, 1)))
+        y = m.expmap(x, u)
+        v = m.logmap(x, y)
+        _at_most((v - u).norm(dim=-1) / self.scale, 5 * self.smoothness, "log_x(exp_x(u)) - u, relative")
+        _at_most((m.dist(x, y) / self.scale - 1).abs(), self.smoothness, "dist(x, exp_x(u)) / |u| - 1")
+        _at_most((m.expmap(x, v) - y).norm(dim=-1) / self.scale, 1e-6, "exp_x(log_x(y)) - y, relative")
+
     def test_transport_is_tangent(self) -> None:
         m, x = self._on()
         u = self.scale * _unit(m.proju(x, self._vectors(x, 1)))

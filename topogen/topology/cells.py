@@ -57,7 +57,9 @@ def check_members(members: Tensor, dim: int) -> Tensor:
     bare = ~members.any(1)
     if bool(bare.any()):
         first = int(bare.nonzero()[0])
-        raise InvalidInputError(f"members: {int(bare.sum())} of {len(members)} samples lie in no chart (first: row {first}); enlarge the charts or drop the samples")
+        raise InvalidInputError(
+            f"members: {int(bare.sum())} of {len(members)} samples lie in no chart (first: row {first}); enlarge the charts or drop the samples"
+        )
     empty = ~members.any(0)
     if bool(empty.any()):
         raise InvalidInputError(f"members: {int(empty.sum())} charts hold no sample (first: chart {int(empty.nonzero()[0])}); drop them or add samples")

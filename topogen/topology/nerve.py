@@ -60,7 +60,9 @@ class Nerve:
         verdict = {True: "good cover", False: "NOT a good cover", None: "cover not judged"}[self.good]
         lines = [f"nerve of {self.charts} charts on {self.samples} samples: {verdict}, {' + '.join(map(str, self.simplices))} simplices"]
         lines += [f"Z/{p}: Betti {b}{'' if self.good else ' of the nerve only'}" for p, b in self.betti.items()]
-        lines.append(f"Euler characteristic {'undecided' if self.euler is None else self.euler} from {self.euler_from}; thinnest overlap {self.thinnest} samples")
+        lines.append(
+            f"Euler characteristic {'undecided' if self.euler is None else self.euler} from {self.euler_from}; thinnest overlap {self.thinnest} samples"
+        )
         lines += [f"charts {', '.join(map(str, s.charts))} meet in a set with Betti numbers {s.betti} (-1: not looked at)" for s in self.bad[:5]]
         lines += [f"and {len(self.bad) - 5} more such intersections"] if len(self.bad) > 5 else []
         lines += [f"{self.seams} samples have a near neighbour in no common chart: the charts overlap too little"] if self.seams else []
@@ -93,7 +95,9 @@ def nerve(
     betti = _betti(simplices, members.shape[1], dim, fields)
     facts: dict[str, Any] = {"betti": betti, "simplices": tuple(len(s) for s in simplices), "charts": members.shape[1], "samples": len(members)}
     if points is None:
-        return Nerve(**facts, euler=_alternating(betti[fields[0]]), euler_from="the nerve", good=None, bad=(), seams=0, thinnest=_thinnest(members), notes=(_UNSEEN,))
+        return Nerve(
+            **facts, euler=_alternating(betti[fields[0]]), euler_from="the nerve", good=None, bad=(), seams=0, thinnest=_thinnest(members), notes=(_UNSEEN,)
+        )
     near = graph(points, members, dim)
     layers = intersections(points, members, dim, coordinates, neighbours=near)
     bad = tuple(offending for layer in layers for offending in _offending(layer))

@@ -112,7 +112,9 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        plain = {name: getattr(self, name) for name in ("charts", "samples", "unheld", "flattest", "round_trip", "gap", "cocycle", "orientable", "euler", "agrees")}
+        plain = {
+            name: getattr(self, name) for name in ("charts", "samples", "unheld", "flattest", "round_trip", "gap", "cocycle", "orientable", "euler", "agrees")
+        }
         estimates = {name: _estimate(getattr(self, name)) for name in ("volume", "gauss_bonnet", "integral")}
         betti = {"samples_betti": _plain(self.samples_betti), "points_betti": None if self.points_betti is None else _plain(self.points_betti)}
         parts = {"orientation": self.orientation.to_dict(), "nerve": self.nerve.to_dict()}
@@ -120,7 +122,13 @@ class Certificate:
 
 
 def certify(
-    subject: Any, points: Tensor | None = None, *, samples: int | None = None, fields: Sequence[int] = (2, 3), seed: int = 0, generator: torch.Generator | None = None
+    subject: Any,
+    points: Tensor | None = None,
+    *,
+    samples: int | None = None,
+    fields: Sequence[int] = (2, 3),
+    seed: int = 0,
+    generator: torch.Generator | None = None,
 ) -> Certificate:
     """Certify an `Atlas`, or a model whose manifold is one, on `samples` uniform samples of it (5,000 to 40,000 by dimension) and against `points` (n, D).
 

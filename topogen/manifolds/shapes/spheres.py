@@ -16,6 +16,8 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.frames import complement
 from topogen.manifolds.base import Projection
+from topogen.manifolds.geodesics import checked_pair
+from topogen.manifolds.shapes import great_circles
 from topogen.manifolds.shapes.base import Shape, check_positive, directions, exact, uniform
 
 __all__ = ["Circle", "LinkedCircles", "Sphere", "TwoSpheres"]
@@ -41,6 +43,19 @@ class Circle(Shape):
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
         return -x / self.radius**2
+
+    def expmap(self, x: Tensor, u: Tensor) -> Tensor:
+        """The great circle from x with velocity u (..., D), in closed form."""
+        return great_circles.exponential(x, u, self.radius)
+
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """Velocity (..., D) of the great circle from x to y (..., D), in closed form; one of many for antipodes."""
+        return great_circles.logarithm(*checked_pair(self, x, y), self.radius)
+
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Length (...) of the great circle from x to y (..., D), in closed form."""
+        length = great_circles.arc(*checked_pair(self, x, y), self.radius)
+        return length.unsqueeze(-1) if keepdim else length
 
     def _volume(self) -> float:
         return 2 * math.pi * self.radius
@@ -77,6 +92,19 @@ class Sphere(Shape):
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
         return -self.dim * x / self.radius**2
+
+    def expmap(self, x: Tensor, u: Tensor) -> Tensor:
+        """The great circle from x with velocity u (..., D), in closed form."""
+        return great_circles.exponential(x, u, self.radius)
+
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """Velocity (..., D) of the great circle from x to y (..., D), in closed form; one of many for antipodes."""
+        return great_circles.logarithm(*checked_pair(self, x, y), self.radius)
+
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Length (...) of the great circle from x to y (..., D), in closed form."""
+        length = great_circles.arc(*checked_pair(self, x, y), self.radius)
+        return length.unsqueeze(-1) if keepdim else length
 
     def _volume(self) -> float:
         return sphere_volume(self.dim) * self.radius**self.dim

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds.base import Projection
+from topogen.manifolds.geodesics import checked_pair
+from topogen.manifolds.shapes import great_circles
 from topogen.manifolds.shapes.base import Shape, accepted, check_positive, directions, exact, uniform
 
 __all__ = ["FlatTorus", "Torus"]
@@ -102,6 +104,21 @@ class FlatTorus(Shape):
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
         return -x
+
+    def expmap(self, x: Tensor, u: Tensor) -> Tensor:
+        """Each circle turned by its part of u (..., 2 dim), in closed form."""
+        x, u = torch.broadcast_tensors(x, u)
+        return great_circles.exponential(self._pairs(x), self._pairs(u), 1.0).reshape(x.shape)
+
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """Velocity (..., 2 dim) of the shortest geodesic from x to y, circle by circle, in closed form; one of many for antipodes."""
+        x, y = checked_pair(self, x, y)
+        return great_circles.logarithm(self._pairs(x), self._pairs(y), 1.0).reshape(x.shape)
+
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Root of the sum of squares of the arcs (...) between x and y (..., 2 dim), in closed form."""
+        x, y = checked_pair(self, x, y)
+        return great_circles.arc(self._pairs(x), self._pairs(y), 1.0).norm(dim=-1, keepdim=keepdim).reshape(*x.shape[:-1], *[1] * keepdim)
 
     def _pairs(self, x: Tensor) -> Tensor:
         return x.reshape(-1, self.dim, 2)
