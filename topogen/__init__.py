@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from topogen import distributions, errors, geometry, learning, manifolds, points, sampling, testing, topology
     from topogen.inspection import Inspection, inspect
     from topogen.model import Model, fit, load
-    from topogen.verification import Result, Verdict, verify
+    from topogen.verification import Certificate, Result, Verdict, certify, verify
 
 __all__ = [
+    "Certificate",
     "Inspection",
     "Model",
     "Result",
     "Verdict",
     "__version__",
+    "certify",
     "distributions",
     "errors",
     "fit",
@@ -45,6 +47,8 @@ _HOMES = {
     "Model": "model",
     "fit": "model",
     "load": "model",
+    "Certificate": "verification",
+    "certify": "verification",
     "Result": "verification",
     "Verdict": "verification",
     "verify": "verification",

@@ -111,7 +111,7 @@ def _run(verb: argparse.ArgumentParser) -> None:
 
 
 _VERBS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...] = (
-    ("inspect", "find out what a cloud is", _inspect),
+    ("inspect", "find out what a cloud is, or certify the atlas of a saved model", _inspect),
     ("fit", "learn a model from a cloud", _fit),
     ("sample", "draw from a model, or write its zero set as a mesh", _sample),
     ("project", "bring points onto a model's manifold", _project),
@@ -146,7 +146,9 @@ def _fields(verb: argparse.ArgumentParser) -> None:
 
 
 def _learning(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--manifold", choices=("auto", "implicit"), default="auto")
+    verb.add_argument(
+        "--manifold", choices=("auto", "implicit", "atlas"), default="auto", help="atlas: cover the learned zero set by charts as well, and certify them"
+    )
     verb.add_argument("--density", choices=("auto", "uniform", "energy"), default="auto", help="what is learned on the manifold (default: uniform)")
     verb.add_argument("--closed", action="store_true", help="the manifold has no boundary; where data are missing there are gaps")
     verb.add_argument("--steps", type=_positive, help="training steps (default 4000)")

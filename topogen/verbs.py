@@ -17,7 +17,7 @@ from topogen.distributions.gibbs import Energy
 from topogen.errors import InvalidInputError
 from topogen.functions import load_function
 from topogen.learning.trainer import Settings
-from topogen.manifolds import shapes
+from topogen.manifolds import Atlas, shapes
 from topogen.points import read, write
 from topogen.points.screening import suffix_of
 from topogen.saving import check_folder
@@ -31,9 +31,23 @@ Answer = tuple[dict[str, Any], str, int]
 
 
 def inspect(options: Namespace, say: Say) -> Answer:
-    """Find out what a cloud is."""
+    """Find out what a cloud is, or what a saved model is."""
+    if os.path.isdir(options.cloud):
+        return _inspect_model(options)
     found = topogen.inspect(_read(options.cloud, options), dim=options.dim, fields=options.fields, seed=options.seed, budget=_budget(options))
     return {"inspection": found.to_dict()}, found.to_text(), 0
+
+
+def _inspect_model(options: Namespace) -> Answer:
+    """What is said of a saved model, and the certificate of its atlas where it has one."""
+    model = topogen.load(options.cloud)
+    facts: dict[str, Any] = {"manifold": repr(model.manifold), "dim": model.manifold.dim, "notes": list(model.notes), "inspection": dict(model.inspection)}
+    lines = [f"{options.cloud}: {model.manifold!r}", *(f"- {note}" for note in model.notes)]
+    if isinstance(model.manifold, Atlas):
+        found = topogen.certify(model, fields=options.fields, seed=options.seed)
+        facts["certificate"] = found.to_dict()
+        lines.append(found.to_text())
+    return {"model": options.cloud, **facts}, "\n".join(lines), 0
 
 
 def fit(options: Namespace, say: Say) -> Answer:
@@ -64,7 +78,8 @@ def sample(options: Namespace, say: Say) -> Answer:
     if wants_mesh(options):
         if suffix not in MESHES:
             raise InvalidInputError(f"--mesh: {target.name} is no mesh file; use one of {', '.join(MESHES)}")
-        mesh = mesh_of(model.manifold, model.anchors, resolution=options.resolution)
+        sheet = model.manifold.sheet if isinstance(model.manifold, Atlas) else None
+        mesh = mesh_of(model.manifold if sheet is None else sheet, model.anchors, resolution=options.resolution)
         write(target, mesh.vertices, mesh.faces)
         return {"output": str(target), "mesh": mesh.to_dict()}, f"wrote {target}: {mesh.to_text()}", 0
     if options.energy is not None:

@@ -52,7 +52,7 @@ def learn_atlas(
         said = f"atlas: {discs.atlas.count} discs with learned coordinates, condition of the metric at most {discs.condition:.3g}"
         return LearnedAtlas(discs.atlas, (said, *(f"atlas: not with {count}, {why}" for count, why in discs.tried[-1:])))
     cover = good_cover(drawn, sheet.dim, sheet, accept=objection_to)
-    said = f"atlas: {cover.atlas.count} tangent-plane charts, a good cover; no chart turns more than |det| {cover.flattest:.2f} from its plane"
+    said = f"atlas: {cover.atlas.count} tangent-plane charts, a good cover; |det| against their planes is at least {cover.flattest:.2f}"
     return LearnedAtlas(cover.atlas, (said, *(f"atlas: not with {count}, {why}" for count, _, why in cover.tried[-1:])))
 
 

@@ -143,7 +143,7 @@ def _largest(value: Tensor, chart: Tensor, charts: Charts) -> Tensor:
 
 
 def _probes(charts: Charts) -> tuple[Tensor, Tensor]:
-    """Coordinates in every ball, as many as make 48 for each and 8000 in all, half of them close to its rim where a chart turns away most: charts (m,) and z (m, d)."""
+    """Coordinates in every ball, at least 48 for each and 8000 in all, half of them at its rim where a chart turns away most: charts (m,) and z (m, d)."""
     source = torch.Generator().manual_seed(0)
     each = max(PROBES, ALL_PROBES // charts.count)
     direction = torch.randn(charts.count * each, charts.dim, dtype=torch.float64, generator=source)

@@ -7,7 +7,7 @@ rim, give pairs (z, exp_c(T z)). K grows from one per component until no disc ru
     |z_i - z_j| <= 4 |x_i - x_j| + three ray spacings       for neighbouring points of the rays,
 
 that is until the radii are below the injectivity radius, so that every disc is contractible. A flow (`FlowCharts`) then learns e_k(exp_c(T z)) = z; it is
-accepted once every z of its ball has a point of M, the discs hold all samples and the metric is bounded, cond G <= 100.
+accepted once every z of its ball has a point of M and one only, the discs hold all samples and the metric is bounded, cond G <= 100 and |det A| >= .1.
 Gonzalez (1985), Clustering to minimize the maximum intercluster distance; do Carmo (1992), Riemannian Geometry (normal neighbourhoods).
 """
 
@@ -37,9 +37,10 @@ PAIRS = 4000
 DIRECTIONS = {1: 2, 2: 96, 3: 400}
 STEPS = 40
 STRETCH, SPACINGS = 4.0, 3.0
-LARGEST_CONDITION = 100.0
+LARGEST_CONDITION, FLATTEST = 100.0, 0.1
+CHECKED = 4000
 MOST = 60
-DEFAULTS = Settings(steps=2000, batch_size=1024, rate=5e-3, held_out=0.05, measure_every=250)
+DEFAULTS = Settings(steps=2500, batch_size=1024, rate=5e-3, held_out=0.05, measure_every=250)
 
 
 @dataclass(frozen=True)
@@ -232,4 +233,18 @@ def _objection(found: DiscAtlas, samples: Tensor) -> str:
     held = float(cover.atlas.encode(samples.double()).found.double().mean())
     if held < 1:
         return f"the discs hold {held:.2%} of the samples"
+    if cover.flattest < FLATTEST:
+        return f"coordinates nearly fold, |det| {cover.flattest:.2g}"
+    doubled = _doubled(cover.atlas, samples)
+    if doubled:
+        return f"{doubled:.2%} of the samples share their coordinates with another point"
     return "" if found.condition <= LARGEST_CONDITION else f"the metric has condition {found.condition:.3g}"
+
+
+def _doubled(atlas: Atlas, samples: Tensor) -> float:
+    """Share of the samples that do not come back from the coordinates of a chart that holds them."""
+    x = samples[:: max(1, len(samples) // CHECKED)].double()
+    held = atlas.members(x)
+    back = atlas.decode(held.chart, held.z)
+    miss = (back.points - x[held.row]).norm(dim=-1) > 1e-6 * atlas.charts.radius[held.chart]
+    return float((miss | ~back.found).double().mean())

@@ -1,4 +1,4 @@
-"""Pictures of clouds: the data and the samples side by side, on the same axes; the singular points among the others."""
+"""Pictures of clouds: the data and the samples side by side, on the same axes; the singular points among the others; the charts of an atlas."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from topogen.errors import MissingDependencyError
+from topogen.manifolds.atlas import Atlas
 from topogen.strata import Stratum
 
-__all__ = ["draw_clouds", "draw_run", "draw_strata"]
+__all__ = ["draw_atlas", "draw_clouds", "draw_run", "draw_strata"]
 
 SHOWN, LISTED = 3000, 6
 
@@ -75,6 +76,60 @@ def draw_strata(path: Path, cloud: Tensor, strata: Sequence[Stratum]) -> None:
         panel.legend(loc="upper right", fontsize=8)
     _dress(panel, "where sheets cross or branch", labels, limits)
     figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def draw_atlas(path: Path, atlas: Atlas) -> None:
+    """Write a PNG of an atlas: its known points coloured by the chart in whose middle they lie, and beside them the nerve, an edge for every two charts that
+    overlap, red where they turn against each other once all signs were chosen as well as one walk through the charts can.
+
+    Raises MissingDependencyError without matplotlib.
+    """
+    figure_class, canvas = _matplotlib()
+    x = _thin(atlas.points)
+    centre, axes, labels = _view(atlas.points)
+    axes, labels = axes[:, :3], labels[:3]
+    shown, middles = (x - centre) @ axes, (atlas.charts.centre - centre) @ axes
+    limits = torch.stack([shown.amin(0), shown.amax(0)], dim=1).tolist()
+    figure = figure_class(figsize=(12.0, 5.6), layout="constrained")
+    canvas(figure)
+    patches, graph = (figure.add_subplot(1, 2, i + 1, projection="3d" if len(labels) > 2 else None) for i in range(2))
+    patches.scatter(*_places(shown), c=[f"C{int(k) % 10}" for k in _coloured(atlas, x)], s=7, linewidths=0, alpha=0.8)
+    edges, reversing = _nerve_edges(atlas, x)
+    for (a, b), against in zip(edges.tolist(), reversing.tolist(), strict=True):
+        graph.plot(*_places(middles[[a, b]]), color="tab:red" if against else "0.6", linewidth=1.4 if against else 0.7, zorder=2 if against else 1)
+    graph.scatter(*_places(middles), s=18, color="black", zorder=3)
+    _dress(patches, f"{atlas.count} charts", labels, limits)
+    _dress(graph, f"nerve: {int(reversing.sum())} of {len(edges)} overlaps reverse orientation", labels, limits)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _coloured(atlas: Atlas, x: Tensor) -> Tensor:
+    """A colour number (n,) for each point: that of its chart, charts that meet having different ones while ten suffice."""
+    holds = atlas.holds(atlas.points).double()
+    meet = (holds.T @ holds) > 0
+    colour = torch.full((atlas.count,), -1, dtype=torch.int64)
+    for k in range(atlas.count):
+        taken = set(colour[meet[k]].tolist())
+        colour[k] = next((c for c in range(10) if c not in taken), k % 10)
+    return colour[atlas.encode(x).chart]
+
+
+def _nerve_edges(atlas: Atlas, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs of charts (m, 2) that share a point, and which of them turn against each other after every chart took the sign of the one it was reached from."""
+    signs = atlas.stretches(x).sign()
+    products = signs.T @ signs
+    alike = torch.where(products != 0, products.sign(), 0.0)
+    chosen = torch.zeros(atlas.count, dtype=alike.dtype)
+    for seed in range(atlas.count):
+        stack = [seed] if chosen[seed] == 0 else []
+        while stack:
+            k = stack.pop()
+            chosen[k] = chosen[k] if chosen[k] != 0 else 1.0
+            fresh = ((alike[k] != 0) & (chosen == 0)).nonzero().squeeze(-1)
+            chosen[fresh] = alike[k, fresh] * chosen[k]
+            stack += fresh.tolist()
+    edges = torch.triu(alike != 0, 1).nonzero()
+    return edges, (alike * chosen[:, None] * chosen[None])[edges[:, 0], edges[:, 1]] < 0
 
 
 def _view(cloud: Tensor) -> tuple[Tensor, Tensor, list[str]]:

@@ -23,15 +23,17 @@ from torch import Tensor
 from topogen.errors import InvalidInputError, MissingDependencyError, TopogenError
 from topogen.inspection import Inspection, inspect
 from topogen.learning.trainer import Settings
+from topogen.manifolds.atlas import Atlas
+from topogen.manifolds.base import Manifold
 from topogen.manifolds.gate import half_ball_centroid
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.model import Model, fit
 from topogen.points import write
-from topogen.report.figures import draw_run, draw_strata
+from topogen.report.figures import draw_atlas, draw_run, draw_strata
 from topogen.report.folders import check_folder, fresh_folder
 from topogen.topology.budget import Budget
 from topogen.topology.surfaces import Mesh, mesh_of
-from topogen.verification import Result, verify
+from topogen.verification import Certificate, Result, certify, verify
 
 __all__ = ["Outcome", "run"]
 
@@ -42,7 +44,7 @@ SAMPLES = 10_000
 @dataclass(frozen=True)
 class Outcome:
     """What a run found: the inspection, the model, samples (n, D), the verification, the mesh of a closed surface in R^3 or why a surface there
-    has none (`no_mesh`, empty elsewhere), seconds per stage."""
+    has none (`no_mesh`, empty elsewhere), the certificate of an atlas, seconds per stage."""
 
     inspection: Inspection
     model: Model
@@ -51,6 +53,7 @@ class Outcome:
     mesh: Mesh | None
     seconds: dict[str, float]
     no_mesh: str = ""
+    certificate: Certificate | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that was found, as plain values."""
@@ -69,6 +72,7 @@ class Outcome:
             "volume": {"value": volume.value, "standard_error": volume.standard_error, "method": volume.method},
             "mesh": None if self.mesh is None else self.mesh.to_dict(),
             "no_mesh": self.no_mesh or None,
+            "certificate": None if self.certificate is None else self.certificate.to_dict(),
             "verification": self.verification.to_dict(),
             "stage_seconds": self.seconds,
         }
@@ -78,6 +82,8 @@ class Outcome:
         parts = ["CLOUD", self.inspection.to_text(), "", "MODEL", repr(self.model.manifold), *(f"- {note}" for note in self.model.notes)]
         if self.mesh is not None or self.no_mesh:
             parts += ["", "MESH", self.no_mesh if self.mesh is None else self.mesh.to_text()]
+        if self.certificate is not None:
+            parts += ["", "ATLAS", self.certificate.to_text()]
         return "\n".join([*parts, "", self.verification.to_text()])
 
 
@@ -116,7 +122,11 @@ def run(
         mesh, no_mesh = _mesh(model, points)
     with clock("verify"):
         found = verify(model, against=points, expect=expect, fields=fields, seed=seed, budget=budget, fill=True)
-    outcome = Outcome(inspection, model, samples, found, mesh, clock.seconds, no_mesh)
+    certificate = None
+    if isinstance(model.manifold, Atlas):
+        with clock("certify"):
+            certificate = certify(model, points, fields=fields, seed=seed)
+    outcome = Outcome(inspection, model, samples, found, mesh, clock.seconds, no_mesh, certificate)
     with clock("write"), fresh_folder(target) as place:
         _write(outcome, points, place)
     return outcome
@@ -134,9 +144,15 @@ def _mesh(model: Model, points: Tensor) -> tuple[Mesh | None, str]:
     if (model.manifold.dim, model.manifold.ambient_dim) != (2, 3):
         return None, ""
     try:
-        return mesh_of(model.manifold, points), ""
+        return mesh_of(_ground(model), points), ""
     except TopogenError as error:
         return None, f"none: {error}"
+
+
+def _ground(model: Model) -> Manifold:
+    """The manifold, or the shared sheet of an atlas."""
+    sheet = model.manifold.sheet if isinstance(model.manifold, Atlas) else None
+    return model.manifold if sheet is None else sheet
 
 
 def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
@@ -146,17 +162,21 @@ def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
     _json(place / "verification.json", outcome.verification.to_dict())
     _json(place / "report.json", outcome.to_dict())
     (place / "report.txt").write_text(outcome.to_text() + "\n", encoding="utf-8")
+    if outcome.certificate is not None:
+        _json(place / "certificate.json", outcome.certificate.to_dict())
     if outcome.mesh is not None:
         write(place / "mesh.ply", outcome.mesh.vertices, outcome.mesh.faces)
     with contextlib.suppress(MissingDependencyError):
         draw_run(place / "figure.png", points, outcome.samples, outcome.verification.summary, _edge(outcome.model))
         if outcome.inspection.strata:
             draw_strata(place / "singular.png", points, outcome.inspection.strata)
+        if isinstance(outcome.model.manifold, Atlas):
+            draw_atlas(place / "atlas.png", outcome.model.manifold)
 
 
 def _edge(model: Model) -> Callable[[Tensor], Tensor] | None:
     """Which points (n, D) lie beyond the gate or, on a straight edge, within about a third of its radius; None for a manifold without a gate."""
-    manifold = model.manifold
+    manifold = _ground(model)
     if not isinstance(manifold, ImplicitManifold) or manifold.gate is None:
         return None
     gate, margin = manifold.gate, half_ball_centroid(manifold.dim) / 2

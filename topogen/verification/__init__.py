@@ -1,12 +1,13 @@
 """Verdicts and certificates on clouds, manifolds and models: CONFIRMED, REFUTED or INCONCLUSIVE, never a bare boolean.
 
 `verify` compares the homology of a subject with that of other data or with an expectation; `dimension_certificate` reads the dimension of an
-implicit manifold off its spectrum.
+implicit manifold off its spectrum; `certify` reads the topology of an atlas off its charts.
 """
 
+from topogen.verification.atlases import Certificate, certify
 from topogen.verification.certificate import DimensionCertificate, dimension_certificate
 from topogen.verification.naming import closed_manifold_name
 from topogen.verification.verdict import Claim, Result, Verdict
 from topogen.verification.verifying import verify
 
-__all__ = ["Claim", "DimensionCertificate", "Result", "Verdict", "closed_manifold_name", "dimension_certificate", "verify"]
+__all__ = ["Certificate", "Claim", "DimensionCertificate", "Result", "Verdict", "certify", "closed_manifold_name", "dimension_certificate", "verify"]

@@ -38,9 +38,10 @@ from topogen.verification.distances import quantile
 __all__ = ["Certificate", "certify"]
 
 SAMPLES = {1: 5_000, 2: 20_000, 3: 40_000}
-CURVED = 4_000
+CURVED = 16_000
 PAIRS, TRIPLES = 20_000, 5_000
 Betti = dict[int, tuple[int, ...] | None]
+_PLAIN = ("charts", "samples", "unheld", "flattest", "round_trip", "gap", "cocycle", "orientable", "euler", "agrees")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class Certificate:
     def to_text(self) -> str:
         """For people, one line per certificate."""
         rows = [
-            f"{self.charts} charts on {self.samples} samples, {self.unheld:.2%} of them in none, {len(self.dead)} dead charts; smallest |det| {self.flattest:.2f}",
+            f"{self.charts} charts on {self.samples} samples, {self.unheld:.2%} of them in none",
+            f"{len(self.dead)} dead charts; smallest |det| {self.flattest:.2f}",
             f"round trip {self.round_trip:.2g}, gap between sheets {self.gap:.2g}, cocycle {self.cocycle:.2g} at most",
             self.orientation.to_text(),
             self.nerve.to_text(),
@@ -112,9 +114,7 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        plain = {
-            name: getattr(self, name) for name in ("charts", "samples", "unheld", "flattest", "round_trip", "gap", "cocycle", "orientable", "euler", "agrees")
-        }
+        plain = {name: getattr(self, name) for name in _PLAIN}
         estimates = {name: _estimate(getattr(self, name)) for name in ("volume", "gauss_bonnet", "integral")}
         betti = {"samples_betti": _plain(self.samples_betti), "points_betti": None if self.points_betti is None else _plain(self.points_betti)}
         parts = {"orientation": self.orientation.to_dict(), "nerve": self.nerve.to_dict()}
