@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from topogen.errors import InvalidInputError, NotSupportedError
-from topogen.manifolds import Geodesics, ImplicitManifold, shapes
+from topogen.manifolds import Gate, Geodesics, ImplicitManifold, shapes
 from topogen.manifolds.base import Manifold, Projection
 
 TORUS = shapes.Torus(1.0, 0.5)
@@ -323,3 +323,50 @@ def test_flat_pieces_give_chords():
     plane = _Plane()
     assert torch.allclose(plane.dist(x, y), (x - y).norm(dim=-1))
     assert torch.allclose(plane.logmap(x, y), y - x, atol=1e-9)
+
+
+def test_the_swiss_roll_unrolls_to_a_rectangle():
+    roll = shapes.SwissRoll()
+    x, y = roll.sample(12, generator(1)), roll.sample(12, generator(2))
+
+    def unrolled(points):
+        t = points[:, ::2].norm(dim=-1) / roll.scale
+        return torch.stack([roll.scale * (t * (1 + t**2).sqrt() + t.asinh()) / 2, points[:, 1]], -1)
+
+    paths = roll.geodesics().paths(x, y)
+    assert bool(paths.converged.all())
+    assert float(relative(paths.lengths, (unrolled(x) - unrolled(y)).norm(dim=-1)).max()) < 1e-4
+
+
+def test_a_gate_lends_its_anchors():
+    anchors = shapes.Sphere().sample(1500, generator())
+    anchors = anchors[anchors[:, 2] > -0.3]
+    cap = ImplicitManifold(sphere_equation, 2, 3, gate=Gate(anchors, 0.3, 5))
+    x, y = anchors[anchors[:, 2] > 0.3][:8].split(4)
+    assert torch.allclose(cap.dist(x, y), angle(x, y), atol=1e-7)
+    assert len(cap._geodesics.graph.points) > 700
+
+
+def test_around_a_hole_the_length_is_an_upper_bound_that_does_not_claim_convergence():
+    points = 6 * torch.rand(3000, 3, generator=generator(), dtype=torch.float64) - 3
+    points[:, 2] = 0
+    search = _Holed().geodesics(points[points.norm(dim=-1) > 1])
+    x = torch.tensor([[-2.0, 0.0, 0.0], [-2.0, 2.0, 0.0]], dtype=torch.float64)
+    paths = search.paths(x, torch.tensor([2.0, 0.0, 0.0], dtype=torch.float64))
+    around = torch.tensor([2 * math.sqrt(3) + math.pi / 3, math.sqrt(20)], dtype=torch.float64)
+    assert paths.converged.tolist()[0] is False
+    assert bool((paths.lengths > around - 1e-3).all()) and float(relative(paths.lengths, around)[0]) < 0.03
+
+
+class _Holed(Manifold):
+    """The plane z = 0 of R^3 without the unit disc."""
+
+    def __init__(self):
+        super().__init__(2, 3)
+
+    def _project(self, x):
+        flat = x * torch.tensor([1.0, 1.0, 0.0], dtype=x.dtype)
+        return Projection(flat, torch.zeros_like(x[:, 0]), flat.detach().norm(dim=-1) >= 1, torch.zeros(len(x), dtype=torch.int64))
+
+    def _tangent_basis(self, x):
+        return torch.eye(3, dtype=x.dtype)[:, :2].expand(len(x), 3, 2)

@@ -288,9 +288,10 @@ def _descended(surface: Surface, nodes: Tensor, step: Tensor, trials: int = 5) -
         if not len(waiting):
             break
         trial = nodes[waiting]
-        trial[:, 1:-1] += step[waiting]
-        trial, ok = _on(surface, trial)
-        ok &= _chords(trial).square().sum(-1) <= energy[waiting] * (1 + 1e-13)
+        found = surface.project(trial[:, 1:-1] + step[waiting])
+        # A node that would leave M, over an edge or into a hole, stays where it is and lets the others go on.
+        trial[:, 1:-1] = torch.where(found.converged.unsqueeze(-1), found.points, trial[:, 1:-1])
+        ok = _chords(trial).square().sum(-1) <= energy[waiting] * (1 + 1e-13)
         nodes[waiting[ok]] = trial[ok]
         moved[waiting[ok]] = True
         step = step / 4
