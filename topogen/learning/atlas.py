@@ -63,7 +63,7 @@ def objection_to(cover: Cover) -> str:
     holds = atlas.holds(samples)
     if not bool(holds.any(1).all()):
         return f"{int((~holds.any(1)).sum())} samples lie in no chart"
-    ambiguous = sign_cocycle(holds, atlas.stretches(samples), samples, atlas.dim).ambiguous
+    ambiguous = sign_cocycle(holds, atlas.stretches(samples, atlas.frames), samples, atlas.dim).ambiguous
     if ambiguous:
         return f"{len(ambiguous)} overlaps of mixed sign"
     found = nerve(holds, atlas.dim, points=samples, coordinates=lambda k, rows: atlas.charts.encode(torch.full_like(rows, k), samples[rows]))

@@ -44,7 +44,7 @@ NEIGHBOURS = 40
 
 @dataclass(frozen=True)
 class Cover:
-    """An `atlas` of graph charts with the `covering_radius` of its centres (data units); `flattest`: the smallest |det| over all charts; `rms`: of the offsets
+    """An `atlas` of graph charts with the `covering_radius` of its centres (data units); `flattest`: the smallest |det| over all charts, 0 where discs were lost; `rms`: of the offsets
     of samples from the own sheets of the charts that hold them (data units); `lost`: share of the tangent discs that M does not lie over;
     `tried`: what came before, (K, flattest, objection) per round."""
 
@@ -74,10 +74,11 @@ def good_cover(
     samples can tell apart (30 for each), and says how many samples that takes.
     """
     count = FIRST.get(dim, 24 * dim) if first is None else first
+    frames = None if sheet is None else sheet.tangent_basis(samples.detach().double())
     tried: list[tuple[int, float, str]] = []
     while True:
         _check_count(count, len(samples), most, dim, tried)
-        cover = chart_cover(samples, dim, count, sheet, factor=factor, gate=gate)
+        cover = chart_cover(samples, dim, count, sheet, factor=factor, gate=gate, frames=frames)
         objection = _objection(cover, accuracy) or (accept(cover) if accept is not None else "")
         if not objection:
             return replace(cover, tried=tuple(tried))
@@ -86,9 +87,20 @@ def good_cover(
 
 
 def chart_cover(
-    samples: Tensor, dim: int, count: int, sheet: Manifold | None = None, *, factor: float = FACTOR, degree: int = DEGREE, gate: Gate | None = None
+    samples: Tensor,
+    dim: int,
+    count: int,
+    sheet: Manifold | None = None,
+    *,
+    factor: float = FACTOR,
+    degree: int = DEGREE,
+    gate: Gate | None = None,
+    frames: Tensor | None = None,
 ) -> Cover:
-    """The cover of M by `count` graph charts around farthest points of the samples (n, D), discs of `factor` covering radii."""
+    """The cover of M by `count` graph charts around farthest points of the samples (n, D), discs of `factor` covering radii.
+
+    `frames` (n, D, d): tangent bases of the sheet at the samples, where they are known already.
+    """
     samples = samples.detach().double()
     landmarks = farthest_points(samples, count)
     centre, tangent = _frames(landmarks.points, samples, dim, sheet)
@@ -96,11 +108,18 @@ def chart_cover(
     radius = torch.full((len(centre),), factor * reached, dtype=torch.float64)
     charts = _fitted(GraphCharts(centre, tangent, radius, extent=NEAR * radius, degree=degree), samples)
     slack = torch.zeros_like(radius) if sheet is not None else GATE_MARGIN * _misses(charts, samples)
-    return measured(charts, samples, sheet, gate=gate, slack=slack, covering_radius=reached)
+    return measured(charts, samples, sheet, gate=gate, slack=slack, covering_radius=reached, frames=frames)
 
 
 def measured(
-    charts: Charts, samples: Tensor, sheet: Manifold | None, *, gate: Gate | None = None, slack: Tensor | float = 0.0, covering_radius: float = 0.0
+    charts: Charts,
+    samples: Tensor,
+    sheet: Manifold | None,
+    *,
+    gate: Gate | None = None,
+    slack: Tensor | float = 0.0,
+    covering_radius: float = 0.0,
+    frames: Tensor | None = None,
 ) -> Cover:
     """The atlas of these charts, extents and gates measured on probes of their balls, and how well it covers M.
 
@@ -114,10 +133,11 @@ def measured(
     probe, x, z = probe[found], x[found], z[found]
     charts = charts.reaching(torch.maximum(MARGIN * _largest((x - charts.centre[probe]).norm(dim=1), probe, charts), charts.radius))
     tau = GATE_MARGIN * _largest(charts.offset(probe, x, z), probe, charts) + 1e-3 * charts.radius + slack
-    atlas = Atlas(charts, sheet, tau=tau, points=samples, gate=gate)
+    atlas = Atlas(charts, sheet, tau=tau, points=samples, gate=gate, frames=frames)
     held = atlas.members(samples)
     rms = float(charts.offset(held.chart, samples[held.row], held.z).square().mean().sqrt())
-    return Cover(atlas, covering_radius, _flattest(atlas, samples, held, probe, x), rms, lost)
+    flattest = 0.0 if lost > 0 else _flattest(atlas, samples, held, probe, x)
+    return Cover(atlas, covering_radius, flattest, rms, lost)
 
 
 def _fitted(charts: GraphCharts, samples: Tensor) -> GraphCharts:
@@ -166,7 +186,7 @@ def _flattest(atlas: Atlas, samples: Tensor, held: Members, probe: Tensor, x: Te
     chart, points = torch.cat([held.chart, probe]), torch.cat([samples[held.row], x])
     if atlas.sheet is None:
         return float(atlas.stretch(chart, points).abs().min())
-    basis = torch.cat([atlas.sheet.tangent_basis(samples)[held.row], atlas.sheet.tangent_basis(x)])
+    basis = torch.cat([atlas.frames[held.row], atlas.sheet.tangent_basis(x)])
     return float(atlas.stretch(chart, points, basis).abs().min())
 
 

@@ -73,6 +73,7 @@ class Atlas(Manifold):
         tau: tau (K,), data units: how far from its own sheet a point of chart k may be; infinite when None.
         points: known points (n, D) of M that cover it; certificates, volumes and geodesics start from them.
         gate: where M ends, for own sheets with boundary (a shared sheet brings its own).
+        frames: tangent bases (n, D, d) at `points`, where they are known already.
 
     Raises InvalidInputError where dimensions or shapes do not agree.
     """
@@ -80,7 +81,14 @@ class Atlas(Manifold):
     name = "atlas"
 
     def __init__(
-        self, charts: Charts, sheet: Manifold | None = None, *, tau: Tensor | None = None, points: Tensor | None = None, gate: Gate | None = None
+        self,
+        charts: Charts,
+        sheet: Manifold | None = None,
+        *,
+        tau: Tensor | None = None,
+        points: Tensor | None = None,
+        gate: Gate | None = None,
+        frames: Tensor | None = None,
     ) -> None:
         super().__init__(charts.dim, charts.ambient_dim)
         if sheet is not None and (sheet.dim, sheet.ambient_dim) != (self.dim, self.ambient_dim):
@@ -95,6 +103,7 @@ class Atlas(Manifold):
         self.gate = gate if sheet is None else getattr(sheet, "gate", None)
         self.register_buffer("tau", tau.detach().double())
         self.register_buffer("points", points.detach().double())
+        self._frames = frames
         self._bound = torch.inf if sheet is None else full_residual_bound(sheet, self.points)
 
     @property
@@ -153,10 +162,17 @@ class Atlas(Manifold):
         basis = self._frame(chart, x) if basis is None else basis
         return determinant(self.charts.slope(chart, x) @ basis)
 
-    def stretches(self, x: Tensor) -> Tensor:
+    @property
+    def frames(self) -> Tensor:
+        """Tangent bases (n, D, d) at the known points; computed once."""
+        if self._frames is None:
+            self._frames = self.tangent_basis(self.points)
+        return self._frames
+
+    def stretches(self, x: Tensor, basis: Tensor | None = None) -> Tensor:
         """det A (n, K) of all charts at points (n, D) of M against one tangent basis per point; 0 where a chart does not hold the point."""
         held = self.members(x)
-        basis = self.tangent_basis(x)
+        basis = self.tangent_basis(x) if basis is None else basis
         table = x.new_zeros(len(x), self.count)
         table[held.row, held.chart] = self.stretch(held.chart, x[held.row], basis[held.row])
         return table
@@ -252,6 +268,9 @@ class Atlas(Manifold):
             return self.sheet.tangent_basis(x)
         chart = torch.cdist(x, self.charts.centre).argmin(1)
         return self._own_frame(chart, self.charts.encode(chart, x))
+
+    def _known_points(self) -> Tensor:
+        return self.points
 
     def _check_charts(self, chart: Tensor) -> None:
         if len(chart) and not bool(((chart >= 0) & (chart < self.count)).all()):
