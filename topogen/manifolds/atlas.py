@@ -27,6 +27,7 @@ from topogen.geometry.projection import Projection
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.chart import Charts
 from topogen.manifolds.feet import feet, first_per_row
+from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.oblique import Section, section_of
 from topogen.manifolds.sheet import full_residual_bound, on_sheet
 
@@ -209,7 +210,7 @@ class Atlas(Manifold):
         tolerance = self.sheet.tolerance(torch.float64)
         x, solved = _solve(section_of(self.sheet), self.charts, chart, start, z, tolerance)
         solved &= (x - start).norm(dim=-1) < self.tau[chart].clamp(max=1e300)
-        solved &= on_sheet(self.sheet, x, self._bound)
+        solved &= on_sheet(self.sheet, x, self._bound) & _is_own_projection(self.sheet, x, self.charts.radius[chart])
         gate = getattr(self.sheet, "gate", None)
         return Decoded(x, solved if gate is None else solved & gate(x, self.sheet.tangent_basis))
 
@@ -226,6 +227,14 @@ def bump(t: Tensor) -> Tensor:
     """exp(1 - 1 / (1 - t^2)) for |t| < 1, else 0: smooth, 1 at 0."""
     room = (1 - t.square()).clamp_min(1e-12)
     return torch.where(t.abs() < 1, (1 - 1 / room).exp(), 0.0)
+
+
+def _is_own_projection(sheet: Manifold, x: Tensor, unit: Tensor) -> Tensor:
+    """Mask (n,): the normal offset of a manifold with boundary vanishes past its edge too, on the tangent plane there; constraints have a gate for that."""
+    if isinstance(sheet, ImplicitManifold):
+        return torch.ones(len(x), dtype=torch.bool)
+    found = sheet.project(x)
+    return found.converged & ((found.points - x).norm(dim=-1) <= 1e-6 * unit)
 
 
 def _solve(section: Section, charts: Charts, chart: Tensor, x: Tensor, z: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
