@@ -77,7 +77,7 @@ def test_six_wrapped_normals_on_a_torus_come_within_two_hundredths_of_a_nat():
     assert float((truth.log_density(test) - fitted.distribution.log_prob(test)).mean()) < 0.02
     assert fitted.distribution.atlas.count == 500 and fitted.report.chosen == "weights" and fitted.report.uncovered == 0
     uniform = torch.full((len(test),), -math.log(Torus().volume))
-    assert fitted.report.weights_only > float(uniform.mean()) + 0.5 and "500 charts" in fitted.report.notes[0]
+    assert fitted.report.held_out > float(uniform.mean()) + 0.5 and "500 charts" in fitted.report.notes[0]
 
 
 def test_coarse_charts_shrink_until_they_do_not_fold_and_what_folds_is_told():
