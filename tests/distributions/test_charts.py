@@ -39,6 +39,17 @@ def test_the_density_integrates_to_one(shape, count):
     assert abs(value - 1) < 0.01 and abs(value - 1) < 4 * error and error < 0.004
 
 
+def test_on_own_sheets_it_integrates_to_one_up_to_their_gap():
+    """Sheets of cubics that miss the sphere by .003; a tangent basis for each chart instead of each point would add errors of the order of the angle."""
+    shared = fine_atlas(Sphere(), Sphere().sample(6000, seeded(0)), (40,), factor=1.5)
+    distribution = ChartMixture(Atlas(shared.charts, None, gate=shared.tau, points=shared.points))
+    value, error = integral(distribution, Sphere(), 20_000)
+    assert abs(value - 1) < 0.01 and error < 0.004
+    x = distribution.sample((200,), seeded(1))
+    assert float((x.norm(dim=1) - 1).abs().max()) < 0.01
+    assert bool(torch.isfinite(distribution.log_prob(x)).all())
+
+
 def test_forgetting_the_volume_element_is_seen(monkeypatch):
     shape = Sphere()
     distribution = mixture(shape, 12)

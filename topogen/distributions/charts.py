@@ -115,11 +115,14 @@ class ChartMixture(Distribution):
         return Components(row, chart, inside + self.log_stretch(points, row, chart) - self.kept.log()[chart])
 
     def log_stretch(self, points: Tensor, row: Tensor, chart: Tensor) -> Tensor:
-        """log |det(De_k T)| (m,) for the pairs (row, chart) of points (n, D)."""
-        shared = self.atlas.sheet
-        # On a shared sheet a tangent basis belongs to the point; on own sheets to the pair.
-        basis = None if shared is None else shared.tangent_basis(points)[row]
-        return self.atlas.stretch(chart, points[row], basis).abs().clamp_min(1e-300).log()
+        """log |det(De_k T)| (m,) for the pairs (row, chart) of points (n, D), T one tangent basis for each point whatever the chart.
+
+        On own sheets that do not agree to the last digit T is the tangent of the sheet the point is in the middle of, so that all charts measure the same area.
+        """
+        held = torch.zeros(len(points), dtype=torch.bool).index_fill_(0, row, True)
+        basis = points.new_zeros(len(points), self.atlas.ambient_dim, self.atlas.dim)
+        basis[held] = self.atlas.tangent_basis(points[held])
+        return self.atlas.stretch(chart, points[row], basis[row]).abs().clamp_min(1e-300).log()
 
     def responsibilities(self, value: Tensor) -> Tensor:
         """pi_k p_k(x) / p(x) (..., K) at the projections of points (..., D); rows of zeros where p is 0."""

@@ -30,6 +30,7 @@ class Mixture(Distribution):
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = False
+    measure = "hausdorff"
 
     def __init__(self, distributions: Sequence[Any], weights: Sequence[float] | Tensor | None = None, validate_args: bool | None = None) -> None:
         _check(distributions)

@@ -3,9 +3,9 @@
     p(x) = sum_k pi_k p_k(x)      (`distributions.charts`)
 
 Given an atlas, `fit_charts` learns pi, and with `flows` also what is inside the charts (`chart_flow`), which is kept only if it is better on points that
-neither saw. `fit_fine_charts` makes the atlas itself, of tens to hundreds of small charts at one or several scales, and takes the one of the best held-out likelihood:
-a concave problem for each, no training, and close to the truth where the data are dense on the scale of the charts. Few large charts, such as those of a disc
-atlas, need flows: their bumps alone leave grooves.
+neither saw. `fit_fine_charts` makes the atlas itself, of tens to hundreds of small charts at one or several scales, and takes the one of the best held-out
+likelihood: a concave problem for each, no training, and close to the truth where the data are dense on the scale of the charts. Few large charts, such as
+those of a disc atlas, need flows: their bumps alone leave grooves.
 Dempster, Laird, Rubin (1977), Maximum likelihood from incomplete data; Stone (1974), Cross-validatory choice and assessment of statistical predictions.
 """
 

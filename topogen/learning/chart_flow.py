@@ -23,8 +23,8 @@ from topogen.learning.trainer import EarlyStopping, Settings, TrainingReport, Tr
 
 __all__ = ["DEFAULTS", "Pairs", "train_flow"]
 
-DEFAULTS = Settings(steps=1500, batch_size=512, rate=2e-3, held_out=0.1, measure_every=50)
-DECAY = 1e-4
+DEFAULTS = Settings(steps=800, batch_size=512, rate=2e-3, held_out=0.1, measure_every=50)
+DECAY = 1e-3
 
 
 class Pairs(NamedTuple):
