@@ -25,7 +25,7 @@ from topogen.distributions.estimate import Estimate
 from topogen.distributions.uniform import LARGEST_DIMENSION, Uniform
 from topogen.errors import InvalidInputError
 from topogen.learning.chart_flow import Pairs, train_flow
-from topogen.learning.expectation import Fold, Schedule, best_schedule, neighbours_of, weights_after
+from topogen.learning.expectation import Fold, Schedule, Table, best_schedule, neighbours_of, weights_after
 from topogen.learning.fine_atlas import fine_atlas, folded_share
 from topogen.learning.trainer import Settings, TrainingReport
 from topogen.manifolds.atlas import Atlas
@@ -34,7 +34,7 @@ from topogen.manifolds.base import Manifold
 __all__ = ["ChartReport", "FittedCharts", "fit_charts", "fit_fine_charts"]
 
 PARTS = 10
-CROSS_VALIDATED = 20_000
+CROSS_VALIDATED = 40_000
 SCALES: tuple[tuple[tuple[int, ...], float], ...] = (((80,), 1.8), ((200,), 2.4), ((500,), 2.4), ((1000,), 3.0), ((100, 200, 400, 800), 2.0))
 FOLDED = 1e-3
 COVER = 20_000
@@ -104,7 +104,8 @@ def fit_fine_charts(
 
     Every entry of `scales` is one candidate, the numbers of charts at each of its scales and their radius in covering radii; of those that fold over M at fewer
     than one pair in a thousand (`folded_share`) the best held-out likelihood decides.
-    `cover` (m, D): points of M that cover it, on which centres are chosen; when None, uniform ones up to dimension 3 and the points themselves above.
+    `cover` (m, D): points of M that cover it, on which centres are chosen; when None, those of an atlas,
+    else uniform ones up to dimension 3 and the data above.
     Raises InvalidInputError when no candidate is left, or fewer than 20 points project onto M.
     """
     data = _on(manifold, points)
@@ -163,7 +164,7 @@ def _best_schedule(prepared: _Prepared) -> Schedule:
 
 def _weighted(prepared: _Prepared, found: Schedule) -> FittedCharts:
     mixture, charts = prepared.mixture, prepared.mixture.atlas.charts
-    weights = weights_after(found, prepared.held, len(prepared.points), neighbours_of(charts.centre, charts.radius))
+    weights = weights_after(found, _table(prepared, prepared.part >= 0), neighbours_of(charts.centre, charts.radius))
     mixture = ChartMixture(mixture.atlas, weights, base=mixture.base, kept=mixture.kept, kept_error=mixture.kept_error)
     note = (
         f"density: weights of {charts.count} charts, best after {found.rounds} rounds with smoothing {found.amount:g}; held-out NLL {-found.held_out:.3f} nats"
@@ -180,8 +181,8 @@ def _with_flows(
     checkpoint: Path | None,
     quiet: bool,
 ) -> FittedCharts:
-    mixture, charts, fold = prepared.mixture, prepared.mixture.atlas.charts, _fold(prepared, prepared.part == 0)
-    weights = weights_after(schedule, fold.train, fold.learned, neighbours_of(charts.centre, charts.radius))
+    mixture, charts = prepared.mixture, prepared.mixture.atlas.charts
+    weights = weights_after(schedule, _table(prepared, prepared.part != 0), neighbours_of(charts.centre, charts.radius))
     flow = BallFlow(charts.count, charts.dim, power=prepared.power, generator=generator)
     learned = prepared.points[prepared.part != 0]
     mixed, training = train_flow(
@@ -209,13 +210,15 @@ def _pairs(mixture: ChartMixture, points: Tensor) -> Pairs:
 
 
 def _fold(prepared: _Prepared, apart: Tensor) -> Fold:
-    return Fold(_of_rows(prepared.held, ~apart), _of_rows(prepared.held, apart), int((~apart).sum()), int(apart.sum()))
+    return Fold(_table(prepared, ~apart), _table(prepared, apart))
 
 
-def _of_rows(held: Components, mask: Tensor) -> Components:
-    """The pairs of the rows of a mask (n,), these numbered anew."""
-    number, keep = mask.cumsum(0) - 1, mask[held.row]
-    return Components(number[held.row[keep]], held.chart[keep], held.log_density[keep])
+def _table(prepared: _Prepared, mask: Tensor) -> Table:
+    """The components at the points of a mask (n,), these numbered anew."""
+    held, number = prepared.held, mask.cumsum(0) - 1
+    keep = mask[held.row]
+    chosen = Components(number[held.row[keep]], held.chart[keep], held.log_density[keep])
+    return Table(chosen, int(mask.sum()), prepared.mixture.atlas.count)
 
 
 def _on(manifold: Manifold, points: Tensor) -> Tensor:
@@ -227,6 +230,8 @@ def _on(manifold: Manifold, points: Tensor) -> Tensor:
 
 
 def _cover(manifold: Manifold, data: Tensor, generator: torch.Generator | None) -> Tensor:
+    if isinstance(manifold, Atlas):
+        return manifold.points
     if manifold.dim > LARGEST_DIMENSION:
         return data
     return Uniform(manifold, points=None if hasattr(manifold, "volume") else data, generator=generator).sample((COVER,), generator=generator)
