@@ -28,8 +28,8 @@ from topogen.manifolds.atlas import Atlas, Decoded
 
 __all__ = ["ChartMixture", "Components", "kept_shares", "log_sum_by_row"]
 
-FIRST_DRAWS = 200
-MORE_DRAWS = 4000
+FIRST_DRAWS = 4000
+DRAWS = 100_000
 _CHUNK = 20_000
 _ROUNDS = 200
 
@@ -156,19 +156,21 @@ class ChartMixture(Distribution):
         )
 
 
-def kept_shares(atlas: Atlas, base: BallBase, generator: torch.Generator | None = None, *, draws: int = MORE_DRAWS) -> tuple[Tensor, Tensor]:
+def kept_shares(atlas: Atlas, base: BallBase, generator: torch.Generator | None = None, *, draws: int = DRAWS) -> tuple[Tensor, Tensor]:
     """kept (K,) and standard errors (K,): the share of b_k that decodes to a point of M inside chart k, from draws.
 
-    200 draws tell the charts that M fills (1 exactly, error 0); the others get `draws` each. A chart without any point gets 1 / (draws + 2), as if one had been
-    found half of the time. Where a chart folds over M, decoding fails too: then p is not normalised, which only an independent integral shows.
+    A few draws, at least 20 of each chart, tell the charts that M fills (1, error 0); the others share `draws`, at least 200 and at most 4000 each. A chart
+    without any point gets 1 / (n + 2) of its n draws, as if one might have been found. Where a chart folds over M, decoding fails too: then p is not
+    normalised, which only an independent integral shows.
     """
     chart = torch.arange(atlas.count)
-    first = _found_shares(atlas, base, chart, FIRST_DRAWS, generator)
+    first = _found_shares(atlas, base, chart, max(20, FIRST_DRAWS // atlas.count), generator)
     kept, error = torch.ones_like(first), torch.zeros_like(first)
     partial = chart[first < 1]
     if len(partial):
-        share = _found_shares(atlas, base, partial, draws, generator).clamp_min(1 / (draws + 2))
-        kept[partial], error[partial] = share, (share * (1 - share).clamp_min(1 / draws) / draws).sqrt()
+        each = min(max(200, draws // len(partial)), 4000)
+        share = _found_shares(atlas, base, partial, each, generator).clamp_min(1 / (each + 2))
+        kept[partial], error[partial] = share, (share * (1 - share).clamp_min(1 / each) / each).sqrt()
     return kept, error
 
 
