@@ -1,9 +1,11 @@
-"""Probability densities on manifolds, all with respect to the d-dimensional volume measure."""
+"""Probability densities on manifolds, all with respect to the d-dimensional volume measure except `Thickened`, which is a density of R^D."""
 
+from topogen.distributions.charts import ChartMixture
 from topogen.distributions.estimate import Estimate
 from topogen.distributions.gibbs import Energy
 from topogen.distributions.kernels import TangentKernels
 from topogen.distributions.mixture import Mixture
+from topogen.distributions.thickened import Thickened
 from topogen.distributions.uniform import Uniform
 
-__all__ = ["Energy", "Estimate", "Mixture", "TangentKernels", "Uniform"]
+__all__ = ["ChartMixture", "Energy", "Estimate", "Mixture", "TangentKernels", "Thickened", "Uniform"]

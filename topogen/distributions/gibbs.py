@@ -52,6 +52,7 @@ class Energy(Distribution):
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = False
+    measure = "hausdorff"
 
     def __init__(
         self,

@@ -56,6 +56,7 @@ class TangentKernels(Distribution):
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = False
+    measure = "hausdorff"
 
     def __init__(
         self, manifold: Manifold, centres: Tensor, widths: Tensor, weights: Tensor, radius: float, *, uniform: Uniform | None = None, kept: float = 1.0

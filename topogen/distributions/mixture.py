@@ -30,6 +30,7 @@ class Mixture(Distribution):
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = False
+    measure = "hausdorff"
 
     def __init__(self, distributions: Sequence[Any], weights: Sequence[float] | Tensor | None = None, validate_args: bool | None = None) -> None:
         _check(distributions)
@@ -77,8 +78,11 @@ class Mixture(Distribution):
 
 
 def _check(distributions: Sequence[Any]) -> None:
-    if not distributions or any(not hasattr(part, "manifold") for part in distributions):
+    if not distributions or any(not hasattr(part, "manifold") and not hasattr(part, "measure") for part in distributions):
         raise InvalidInputError("distributions: expected at least one distribution on a manifold, such as Uniform(manifold)")
+    thick = [type(part).__name__ for part in distributions if getattr(part, "measure", "hausdorff") != "hausdorff"]
+    if thick:
+        raise InvalidInputError(f"distributions: {thick[0]} is a density of R^D, not on a manifold; mix the distributions first and thicken the mixture")
     ambient = {part.manifold.ambient_dim for part in distributions}
     if len(ambient) > 1:
         raise InvalidInputError(f"distributions: their manifolds lie in spaces of different dimension {sorted(ambient)}")

@@ -58,6 +58,7 @@ class Uniform(Distribution):
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = False
+    measure = "hausdorff"
 
     def __init__(
         self,

@@ -234,6 +234,9 @@ class Atlas(Manifold):
     def _mean_curvature(self, x: Tensor) -> Tensor:
         return super()._mean_curvature(x) if self.sheet is None else self.sheet._mean_curvature(x)
 
+    def _second_form(self, x: Tensor) -> Tensor:
+        return super()._second_form(x) if self.sheet is None else self.sheet._second_form(x)
+
     def _frame(self, chart: Tensor, x: Tensor) -> Tensor:
         """Tangent bases (n, D, d) at x of the shared sheet, or of the own sheets of charts (n,)."""
         return self.sheet.tangent_basis(x) if self.sheet is not None else self._own_frame(chart, self.charts.encode(chart, x))
