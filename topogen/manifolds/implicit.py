@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from topogen.errors import InvalidInputError
 from topogen.geometry import constant_rank
 from topogen.geometry.constant_rank import Frame
+from topogen.geometry.curvature import second_fundamental_form
 from topogen.geometry.frames import orthonormal, tilt
 from topogen.geometry.projection import Projection
 from topogen.manifolds.base import Manifold
@@ -265,7 +266,7 @@ class ImplicitManifold(Manifold):
     def _second_form(self, x: Tensor) -> Tensor:
         """II = -Ds^+ (T^t D^2 s T) for a regular constraint; differences of the tangent projectors otherwise."""
         if self.outputs > self.codim:
-            return super()._second_form(x)
+            return second_fundamental_form(self.without_foot_points(gated=False, predicted=False)._project_points, self._tangent_basis, x)
         at = constant_rank.frame(self._field, x, self.codim)
         basis = self._tangent_basis(x)
         outputs = at.left.mT
