@@ -34,15 +34,15 @@ class Cells(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Incidences of simplices and cells: `index` (p,) sorted, key times number of cells plus cell; `key` (p,); `label` (p,) of the part of U_s."""
+    """Incidences of simplices and cells: `place` (p,) sorted, key times number of cells plus cell; `key` (p,); `label` (p,) of the part of U_s."""
 
-    index: Tensor
+    place: Tensor
     key: Tensor
     label: Tensor
 
     def at(self, key: Tensor, cell: Tensor, count: int) -> Tensor:
         """Label of the part of U_s that holds a cell, for simplices `key` and cells of which there are `count`."""
-        return self.label[torch.searchsorted(self.index, key * count + cell)]
+        return self.label[torch.searchsorted(self.place, key * count + cell)]
 
 
 def check_members(members: Tensor, dim: int) -> Tensor:
@@ -57,7 +57,9 @@ def check_members(members: Tensor, dim: int) -> Tensor:
     bare = ~members.any(1)
     if bool(bare.any()):
         first = int(bare.nonzero()[0])
-        raise InvalidInputError(f"members: {int(bare.sum())} of {len(members)} samples lie in no chart (first: row {first}); enlarge the charts or drop the samples")
+        raise InvalidInputError(
+            f"members: {int(bare.sum())} of {len(members)} samples lie in no chart (first: row {first}); enlarge the charts or drop the samples"
+        )
     empty = ~members.any(0)
     if bool(empty.any()):
         raise InvalidInputError(f"members: {int(empty.sum())} charts hold no sample (first: chart {int(empty.nonzero()[0])}); drop them or add samples")
@@ -125,7 +127,7 @@ def subsets(patterns: Tensor, size: int) -> tuple[Tensor, Tensor]:
     total = sum(math.comb(int(q), size) * int(c) for q, c in zip(*torch.unique(several, return_counts=True), strict=True))
     if total > MOST_SUBSETS or charts**size > LARGEST_KEY:
         raise BudgetExceeded(
-            f"members: {total} intersections of {size} charts to look at, up to {int(several.max())} charts meet in a sample; use smaller charts or fewer of them"
+            f"members: {total} intersections of {size} charts to look at, up to {int(several.max())} in one sample; use smaller charts or fewer of them"
         )
     rows, keys = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.int64)]
     for q in range(size, int(several.max()) + 1):
@@ -147,10 +149,10 @@ def parts(found: Cells, size: int, only: Tensor | None = None) -> Parts:
     """The connected parts of the intersections of `size` charts, of all or `only` of the simplices with these (sorted) keys."""
     count = len(found.patterns)
     cell, key = _only(*subsets(found.patterns, size), only)
-    index, order = (key * count + cell).sort()
+    place, order = (key * count + cell).sort()
     edge, shared = _only(*subsets(found.patterns[found.edges[:, 0]] & found.patterns[found.edges[:, 1]], size), only)
-    ends = torch.searchsorted(index, shared.unsqueeze(1) * count + found.edges[edge])
-    return Parts(index, key[order], components(len(index), ends)[1])
+    ends = torch.searchsorted(place, shared.unsqueeze(1) * count + found.edges[edge])
+    return Parts(place, key[order], components(len(place), ends)[1])
 
 
 def _only(row: Tensor, key: Tensor, wanted: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,9 @@
 """What the intersections of charts look like: their connected pieces and holes, from the samples in them.
 
 Pieces: components of the neighbour graph of the samples, where two pieces count as one if they meet in the intersection of the charts thickened
-by two rings of neighbours, so that the few samples of a thin intersection are not mistaken for pieces (epsilon-acyclic covers).
+by three rings of neighbours, so that the few samples of a thin intersection are not mistaken for pieces (epsilon-acyclic covers).
 Holes: alpha complex, in the coordinates of one chart, of a net of the samples whose distance to the others is at most e, at alpha = e + spacing
-of the samples. Both are evidence from samples: pieces closer than some four spacings are one, and holes of radius below alpha are not seen.
+of the samples. Both are evidence from samples: pieces closer than some six spacings are one, and holes of radius below alpha are not seen.
 
 Govc, Skraba (2018), An approximate nerve theorem; Edelsbrunner, Muecke (1994), Three-dimensional alpha shapes.
 """
@@ -22,13 +22,14 @@ from topogen.errors import InvalidInputError
 from topogen.geometry.neighbours import nearest
 from topogen.topology.cells import Cells, cells, check_members, decode, graph, links, parts, subsets, thickened
 
-__all__ = ["Coordinates", "Layer", "intersections"]
+__all__ = ["SEEN_DIMENSIONS", "Coordinates", "Layer", "folded_charts", "intersections"]
 
 Coordinates = Callable[[int, Tensor], Tensor]
 SEEN_DIMENSIONS = (2, 3)
-RINGS = 2
+RINGS = 3
 NET = 8
 PROBES = 200
+FOLD = 3.0
 
 
 class Layer(NamedTuple):
@@ -67,6 +68,22 @@ def intersections(
     if coordinates is not None and dim in SEEN_DIMENSIONS:
         _look_for_holes(layers, members, dim, coordinates, everything)
     return layers
+
+
+def folded_charts(points: Tensor, members: Tensor, dim: int, coordinates: Coordinates, neighbours: Tensor) -> tuple[int, ...]:
+    """The charts that are not one-to-one on the samples in them: next to each other in coordinates, far apart on M.
+
+    Far is three times the distance to the last of the `neighbours` (n, k). Holes found in the coordinates of such a chart mean nothing.
+    """
+    cloud = points.detach().to(device="cpu", dtype=torch.float64)
+    far = FOLD * (cloud - cloud[neighbours[:, -1]]).norm(dim=1)
+    folded = []
+    for k in range(members.shape[1]):
+        rows = members[:, k].nonzero()[:, 0]
+        z = torch.as_tensor(_coordinates(coordinates, k, rows, dim))
+        if len(rows) > 1 and bool(((cloud[rows] - cloud[rows[nearest(z, 1)[1][:, 0]]]).norm(dim=1) > far[rows]).any()):
+            folded.append(k)
+    return tuple(folded)
 
 
 class _Both:
@@ -114,9 +131,9 @@ def _look_for_holes(layers: list[Layer], members: Tensor, dim: int, coordinates:
 
 def _with_first(layer: Layer, k: int, charts: Tensor) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     """Simplices whose first chart is k, and which of the samples of chart k, with membership `charts`, lie in them."""
-    flags = charts.numpy()
+    flags: NDArray[np.bool_] = charts.numpy()
     for s in (layer.charts[:, 0] == k).nonzero()[:, 0].tolist():
-        yield s, flags[:, layer.charts[s].numpy()].all(1)
+        yield s, np.all(flags[:, layer.charts[s].numpy()], axis=1)
 
 
 def _coordinates(coordinates: Coordinates, k: int, rows: Tensor, dim: int) -> NDArray[np.float64]:

@@ -133,7 +133,9 @@ def _check_determinants(determinants: Tensor, members: Tensor) -> Tensor:
     bad = members & ~torch.isfinite(values)
     if bool(bad.any()):
         sample, chart = bad.nonzero()[0].tolist()
-        raise InvalidInputError(f"determinants: {int(bad.sum())} are not finite inside their chart (first: sample {sample}, chart {chart}); take them out of members")
+        raise InvalidInputError(
+            f"determinants: {int(bad.sum())} are not finite inside their chart (first: sample {sample}, chart {chart}); take them out of members"
+        )
     return values
 
 
