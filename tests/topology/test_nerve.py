@@ -54,7 +54,7 @@ def test_genus_two():
 
 def test_two_spheres_and_a_three_manifold_without_holes_looked_at():
     assert nerve_of(cover("two_spheres", 40, 1.25)).betti[2] == (2, 0, 2)
-    c = cover("special_orthogonal", 60, 1.2)
+    c = cover("special_orthogonal", 60, 1.15, n=10_000)
     found = nerve(c.members, 3, points=c.points)
     assert found.betti == {2: (1, 1, 1, 1), 3: (1, 0, 0, 1)}
     assert found.good is None
