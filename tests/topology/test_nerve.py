@@ -54,11 +54,20 @@ def test_genus_two():
 
 def test_two_spheres_and_a_three_manifold_without_holes_looked_at():
     assert nerve_of(cover("two_spheres", 40, 1.25)).betti[2] == (2, 0, 2)
-    c = cover("special_orthogonal", 60, 1.15, n=10_000)
+    c = cover("special_orthogonal", 60, 1.25, n=10_000)
     found = nerve(c.members, 3, points=c.points)
     assert found.betti == {2: (1, 1, 1, 1), 3: (1, 0, 0, 1)}
     assert found.good is None
     assert "pass coordinates" in found.to_text()
+
+
+def test_samples_too_sparse_for_the_overlaps_are_not_called_good():
+    c = cover("special_orthogonal", 60, 1.15, n=10_000)
+    found = nerve_of(c)
+    assert found.betti[2] == (1, 1, 2, 0)
+    assert found.good is False
+    assert found.seams > 0
+    assert found.euler is None
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -19,7 +19,7 @@ from topogen.errors import BudgetExceeded, InvalidInputError
 from topogen.geometry.neighbours import components, nearest
 from topogen.topology.landmarks import check_cloud
 
-__all__ = ["Cells", "Parts", "cells", "check_members", "decode", "distinct", "graph", "links", "parts", "seams", "subsets", "thickened"]
+__all__ = ["Cells", "Parts", "cells", "check_members", "decode", "distinct", "graph", "links", "loose", "parts", "seams", "subsets", "thickened"]
 
 MOST_SUBSETS = 20_000_000
 LARGEST_KEY = 2**62
@@ -102,6 +102,15 @@ def seams(members: Tensor, neighbours: Tensor) -> Tensor:
     for column in neighbours[:, : max(2, neighbours.shape[1] // 2)].unbind(1):
         loose |= ~(members & members[column]).any(1)
     return loose
+
+
+def loose(members: Tensor, neighbours: Tensor, dim: int) -> Tensor:
+    """Mask (n,) of the samples that lie with their nearest d + 1 neighbours in no one chart: a simplex of samples there is in no chart, and
+    the nerve can miss the common point of several charts."""
+    common = members.clone()
+    for column in neighbours[:, : dim + 1].unbind(1):
+        common &= members[column]
+    return ~common.any(1)
 
 
 def cells(members: Tensor, edges: Tensor) -> Cells:

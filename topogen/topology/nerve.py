@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
-from topogen.topology.cells import check_members, decode, distinct, graph, seams, subsets
+from topogen.topology.cells import check_members, decode, distinct, graph, loose, seams, subsets
 from topogen.topology.intersections import SEEN_DIMENSIONS, Coordinates, Layer, folded_charts, intersections
 
 __all__ = ["Nerve", "Offending", "nerve"]
@@ -38,8 +38,8 @@ class Nerve:
 
     `betti[p]`: Betti numbers of degree 0 to d over Z/p; `simplices`: their number by dimension up to d + 1; `good`: every intersection was looked at
     and is contractible as far as the nerve theorem needs, charts are one-to-one, and neighbouring samples share a chart (None: not all looked at, see
-    `notes`); `bad`: the intersections that are not; `folded`: charts that are not one-to-one; `seams`: samples with a near neighbour in no common
-    chart; `thinnest`: samples in the thinnest overlap of two charts (0 without overlaps); `euler`: Euler characteristic by `euler_from`, "the nerve"
+    `notes`); `bad`: the intersections that are not; `folded`: charts that are not one-to-one; `seams`: samples in no one chart with their near
+    neighbours; `thinnest`: samples in the thinnest overlap of two charts (0 without overlaps); `euler`: Euler characteristic by `euler_from`, "the nerve"
     or, where the cover is not good, "inclusion-exclusion" over the intersections (None where these cannot be judged).
     """
 
@@ -67,7 +67,7 @@ class Nerve:
         lines += [f"charts {', '.join(map(str, s.charts))} meet in a set with Betti numbers {s.betti} (-1: not looked at)" for s in self.bad[:5]]
         lines += [f"and {len(self.bad) - 5} more such intersections"] if len(self.bad) > 5 else []
         lines += [f"{len(self.folded)} charts are not one-to-one: {', '.join(map(str, self.folded[:10]))}; use more and smaller charts"] if self.folded else []
-        lines += [f"{self.seams} samples have a near neighbour in no common chart: the charts overlap too little"] if self.seams else []
+        lines += [f"{self.seams} samples share no chart with their near neighbours: the charts overlap too little for this sample"] if self.seams else []
         return "\n".join([*lines, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,14 +108,14 @@ def _judged(found: Nerve, points: Tensor, members: Tensor, dim: int, coordinates
     layers = intersections(points, members, dim, seen, neighbours=near)
     bad = tuple(offending for layer in layers for offending in _offending(layer))
     folded = () if coordinates is None else folded_charts(points, members, dim, coordinates, near)
-    loose = int(seams(members, near).sum())
+    torn = int((seams(members, near) | loose(members, near, dim)).sum())
     blind = dim > 1 and seen is None
     notes = (_BLIND.format(dim=dim),) if blind else ()
-    good = False if bad or folded or loose else None if blind else True
-    judged = replace(found, good=good, bad=bad, folded=folded, seams=loose, notes=notes)
+    good = False if bad or folded or torn else None if blind else True
+    judged = replace(found, good=good, bad=bad, folded=folded, seams=torn, notes=notes)
     if good is not False:
         return judged
-    euler = None if blind or folded or loose else _inclusion_exclusion(points, members, dim, seen, near)
+    euler = None if blind or folded or torn else _inclusion_exclusion(points, members, dim, seen, near)
     return replace(judged, euler=euler, euler_from="inclusion-exclusion")
 
 
