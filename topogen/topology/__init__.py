@@ -2,12 +2,15 @@
 
 `homology` answers "which Betti numbers has the set that these points sample", or says that it cannot; `persistence` gives the diagrams
 underneath, `farthest_points` the landmarks, `estimate_cost` and `Budget` the price before it is paid, `parse` reads "torus" or "1,2,1".
+`nerve` and `sign_cocycle` read homology and orientability off a cover by charts.
 """
 
 from topogen.topology.budget import Budget, Cost, estimate_cost
 from topogen.topology.expectations import Expectation, parse
 from topogen.topology.homology import Homology, homology
 from topogen.topology.landmarks import Landmarks, covering_radius, farthest_points
+from topogen.topology.nerve import Nerve, nerve
+from topogen.topology.orientation import Orientation, sign_cocycle
 from topogen.topology.persistence import Diagram, jung, persistence
 
 __all__ = [
@@ -17,11 +20,15 @@ __all__ = [
     "Expectation",
     "Homology",
     "Landmarks",
+    "Nerve",
+    "Orientation",
     "covering_radius",
     "estimate_cost",
     "farthest_points",
     "homology",
     "jung",
+    "nerve",
     "parse",
     "persistence",
+    "sign_cocycle",
 ]

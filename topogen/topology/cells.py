@@ -19,7 +19,7 @@ from topogen.errors import BudgetExceeded, InvalidInputError
 from topogen.geometry.neighbours import components, nearest
 from topogen.topology.landmarks import check_cloud
 
-__all__ = ["Cells", "Parts", "cells", "check_members", "decode", "distinct", "graph", "links", "parts", "seams", "subsets", "thickened"]
+__all__ = ["Cells", "Parts", "cells", "check_members", "decode", "distinct", "graph", "links", "loose", "parts", "seams", "subsets", "thickened"]
 
 MOST_SUBSETS = 20_000_000
 LARGEST_KEY = 2**62
@@ -34,15 +34,20 @@ class Cells(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Incidences of simplices and cells: `index` (p,) sorted, key times number of cells plus cell; `key` (p,); `label` (p,) of the part of U_s."""
+    """Incidences of simplices and cells: `place` (p,) sorted, key times number of cells plus cell; `key` (p,); `label` (p,) of the part of U_s."""
 
-    index: Tensor
+    place: Tensor
     key: Tensor
     label: Tensor
 
     def at(self, key: Tensor, cell: Tensor, count: int) -> Tensor:
         """Label of the part of U_s that holds a cell, for simplices `key` and cells of which there are `count`."""
-        return self.label[torch.searchsorted(self.index, key * count + cell)]
+        return self.label[torch.searchsorted(self.place, key * count + cell)]
+
+    def pieces(self, keys: Tensor) -> Tensor:
+        """Number of parts (s,) of the simplices with sorted `keys` (s,)."""
+        owner = torch.zeros(int(self.label.max()) + 1, dtype=torch.int64).index_copy_(0, self.label, self.key)
+        return torch.bincount(torch.searchsorted(keys, owner), minlength=len(keys))
 
 
 def check_members(members: Tensor, dim: int) -> Tensor:
@@ -99,6 +104,15 @@ def seams(members: Tensor, neighbours: Tensor) -> Tensor:
     return loose
 
 
+def loose(members: Tensor, neighbours: Tensor, dim: int) -> Tensor:
+    """Mask (n,) of the samples that lie with their nearest d + 1 neighbours in no one chart: a simplex of samples there is in no chart, and
+    the nerve can miss the common point of several charts."""
+    common = members.clone()
+    for column in neighbours[:, : dim + 1].unbind(1):
+        common &= members[column]
+    return ~common.any(1)
+
+
 def cells(members: Tensor, edges: Tensor) -> Cells:
     """Cells of the cover `members` (n, K) over the graph of samples with `edges` (m, 2)."""
     same = distinct(members)[1]
@@ -124,13 +138,12 @@ def subsets(patterns: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """
     charts = patterns.shape[1]
     several = patterns.sum(1)
+    most = int(several.max()) if len(several) else 0
     total = sum(math.comb(int(q), size) * int(c) for q, c in zip(*torch.unique(several, return_counts=True), strict=True))
     if total > MOST_SUBSETS or charts**size > LARGEST_KEY:
-        raise BudgetExceeded(
-            f"members: {total} intersections of {size} charts to look at, up to {int(several.max())} charts meet in a sample; use smaller charts or fewer of them"
-        )
+        raise BudgetExceeded(f"members: {total} intersections of {size} charts to look at, up to {most} in one sample; use smaller charts or fewer of them")
     rows, keys = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.int64)]
-    for q in range(size, int(several.max()) + 1):
+    for q in range(size, most + 1):
         here = (several == q).nonzero()[:, 0]
         if len(here):
             choices = torch.tensor(list(itertools.combinations(range(q), size)))
@@ -145,18 +158,11 @@ def decode(keys: Tensor, size: int, charts: int) -> Tensor:
     return torch.stack([keys // charts**power % charts for power in range(size - 1, -1, -1)], 1)
 
 
-def parts(found: Cells, size: int, only: Tensor | None = None) -> Parts:
-    """The connected parts of the intersections of `size` charts, of all or `only` of the simplices with these (sorted) keys."""
+def parts(found: Cells, size: int) -> Parts:
+    """The connected parts of the intersections of `size` charts."""
     count = len(found.patterns)
-    cell, key = _only(*subsets(found.patterns, size), only)
-    index, order = (key * count + cell).sort()
-    edge, shared = _only(*subsets(found.patterns[found.edges[:, 0]] & found.patterns[found.edges[:, 1]], size), only)
-    ends = torch.searchsorted(index, shared.unsqueeze(1) * count + found.edges[edge])
-    return Parts(index, key[order], components(len(index), ends)[1])
-
-
-def _only(row: Tensor, key: Tensor, wanted: Tensor | None) -> tuple[Tensor, Tensor]:
-    if wanted is None:
-        return row, key
-    keep = wanted[torch.searchsorted(wanted, key).clamp_max(len(wanted) - 1)] == key
-    return row[keep], key[keep]
+    cell, key = subsets(found.patterns, size)
+    place, order = (key * count + cell).sort()
+    edge, shared = subsets(found.patterns[found.edges[:, 0]] & found.patterns[found.edges[:, 1]], size)
+    ends = torch.searchsorted(place, shared.unsqueeze(1) * count + found.edges[edge])
+    return Parts(place, key[order], components(len(place), ends)[1])

@@ -12,15 +12,15 @@ Bjoerner (2003), Nerves, fibers and homotopy groups; Meshulam (2001), The clique
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
-from topogen.topology.cells import check_members, decode, distinct, graph, seams, subsets
-from topogen.topology.intersections import SEEN_DIMENSIONS, Coordinates, Layer, intersections
+from topogen.topology.cells import check_members, decode, distinct, graph, loose, seams, subsets
+from topogen.topology.intersections import SEEN_DIMENSIONS, Coordinates, Layer, folded_charts, intersections
 
 __all__ = ["Nerve", "Offending", "nerve"]
 
@@ -37,22 +37,23 @@ class Nerve:
     """Homology of the nerve of a cover, and whether it may be taken for that of M.
 
     `betti[p]`: Betti numbers of degree 0 to d over Z/p; `simplices`: their number by dimension up to d + 1; `good`: every intersection was looked at
-    and is contractible as far as the nerve theorem needs, and neighbouring samples share a chart (None: not looked at, see `notes`);
-    `bad`: the intersections that are not; `seams`: samples with a near neighbour in no common chart; `thinnest`: samples in the thinnest overlap of
-    two charts (0 without overlaps); `euler`: Euler characteristic by `euler_from`, "the nerve" or, where the cover is not good,
-    "inclusion-exclusion" over the intersections (None where that is too dear).
+    and is contractible as far as the nerve theorem needs, charts are one-to-one, and neighbouring samples share a chart (None: not all looked at, see
+    `notes`); `bad`: the intersections that are not; `folded`: charts that are not one-to-one; `seams`: samples in no one chart with their near
+    neighbours; `thinnest`: samples in the thinnest overlap of two charts (0 without overlaps); `euler`: Euler characteristic by `euler_from`, "the nerve"
+    or, where the cover is not good, "inclusion-exclusion" over the intersections (None where these cannot be judged).
     """
 
     betti: dict[int, tuple[int, ...]]
     simplices: tuple[int, ...]
-    euler: int | None
-    euler_from: str
-    good: bool | None
-    bad: tuple[Offending, ...]
-    seams: int
-    thinnest: int
     charts: int
     samples: int
+    thinnest: int
+    euler: int | None
+    euler_from: str = "the nerve"
+    good: bool | None = None
+    bad: tuple[Offending, ...] = ()
+    folded: tuple[int, ...] = ()
+    seams: int = 0
     notes: tuple[str, ...] = ()
 
     def to_text(self) -> str:
@@ -65,13 +66,15 @@ class Nerve:
         )
         lines += [f"charts {', '.join(map(str, s.charts))} meet in a set with Betti numbers {s.betti} (-1: not looked at)" for s in self.bad[:5]]
         lines += [f"and {len(self.bad) - 5} more such intersections"] if len(self.bad) > 5 else []
-        lines += [f"{self.seams} samples have a near neighbour in no common chart: the charts overlap too little"] if self.seams else []
+        lines += [f"{len(self.folded)} charts are not one-to-one: {', '.join(map(str, self.folded[:10]))}; use more and smaller charts"] if self.folded else []
+        lines += [f"{self.seams} samples share no chart with their near neighbours: the charts overlap too little for this sample"] if self.seams else []
         return "\n".join([*lines, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        plain = asdict(self) | {"betti": {str(p): list(b) for p, b in self.betti.items()}, "simplices": list(self.simplices), "notes": list(self.notes)}
-        return plain | {"bad": [{"charts": list(s.charts), "betti": list(s.betti)} for s in self.bad]}
+        listed = {name: list(getattr(self, name)) for name in ("simplices", "folded", "notes")}
+        bad = [{"charts": list(s.charts), "betti": list(s.betti)} for s in self.bad]
+        return asdict(self) | listed | {"betti": {str(p): list(b) for p, b in self.betti.items()}, "bad": bad}
 
 
 def nerve(
@@ -93,22 +96,27 @@ def nerve(
     patterns = distinct(members)[0]
     simplices = [torch.unique(subsets(patterns, size)[1]) for size in range(1, dim + 3)]
     betti = _betti(simplices, members.shape[1], dim, fields)
-    facts: dict[str, Any] = {"betti": betti, "simplices": tuple(len(s) for s in simplices), "charts": members.shape[1], "samples": len(members)}
-    if points is None:
-        return Nerve(
-            **facts, euler=_alternating(betti[fields[0]]), euler_from="the nerve", good=None, bad=(), seams=0, thinnest=_thinnest(members), notes=(_UNSEEN,)
-        )
+    euler = sum((-1) ** j * b for j, b in enumerate(betti[fields[0]]))
+    found = Nerve(betti, tuple(map(len, simplices)), members.shape[1], len(members), _thinnest(members), euler, notes=(_UNSEEN,))
+    return found if points is None else _judged(found, points, members, dim, coordinates)
+
+
+def _judged(found: Nerve, points: Tensor, members: Tensor, dim: int, coordinates: Coordinates | None) -> Nerve:
+    """The nerve with the evidence whether its cover is good."""
     near = graph(points, members, dim)
-    layers = intersections(points, members, dim, coordinates, neighbours=near)
+    seen = coordinates if dim in SEEN_DIMENSIONS else None
+    layers = intersections(points, members, dim, seen, neighbours=near)
     bad = tuple(offending for layer in layers for offending in _offending(layer))
-    loose = int(seams(members, near).sum())
-    blind = dim > 1 and (coordinates is None or dim not in SEEN_DIMENSIONS)
-    good = False if bad or loose else None if blind else True
-    euler, source = _alternating(betti[fields[0]]), "the nerve"
-    if good is False:
-        euler, source = _inclusion_exclusion(points, members, dim, coordinates, near), "inclusion-exclusion"
+    folded = () if coordinates is None else folded_charts(points, members, dim, coordinates, near)
+    torn = int((seams(members, near) | loose(members, near, dim)).sum())
+    blind = dim > 1 and seen is None
     notes = (_BLIND.format(dim=dim),) if blind else ()
-    return Nerve(**facts, euler=euler, euler_from=source, good=good, bad=bad, seams=loose, thinnest=_thinnest(members), notes=notes)
+    good = False if bad or folded or torn else None if blind else True
+    judged = replace(found, good=good, bad=bad, folded=folded, seams=torn, notes=notes)
+    if good is not False:
+        return judged
+    euler = None if blind or folded or torn else _inclusion_exclusion(points, members, dim, seen, near)
+    return replace(judged, euler=euler, euler_from="inclusion-exclusion")
 
 
 _UNSEEN = "intersections were not looked at; pass points= and coordinates="
@@ -138,10 +146,6 @@ def _betti(simplices: list[Tensor], charts: int, dim: int, fields: Sequence[int]
     return found
 
 
-def _alternating(betti: tuple[int, ...]) -> int:
-    return sum((-1) ** j * b for j, b in enumerate(betti))
-
-
 def _thinnest(members: Tensor) -> int:
     pairs = subsets(members, 2)[1]
     return int(torch.unique(pairs, return_counts=True)[1].min()) if len(pairs) else 0
@@ -156,8 +160,6 @@ def _offending(layer: Layer) -> list[Offending]:
 
 def _inclusion_exclusion(points: Tensor, members: Tensor, dim: int, coordinates: Coordinates | None, near: Tensor) -> int | None:
     """sum (-1)^(t - 1) chi(U_s) over all intersections, None where they cannot all be looked at."""
-    if dim > 1 and (coordinates is None or dim not in SEEN_DIMENSIONS):
-        return None
     try:
         layers = intersections(points, members, dim, coordinates, sizes=members.shape[1], everything=True, neighbours=near)
     except BudgetExceeded:

@@ -94,20 +94,17 @@ def sign_cocycle(members: Tensor, determinants: Tensor, points: Tensor, dim: int
     values = _check_determinants(determinants, members)
     near = graph(points, members, dim)
     cores, folded = _cores(members, values, near)
-    edges = links(near)
-    overlaps = _overlaps(cores, values, edges)
+    overlaps = _overlaps(cores, values, links(near))
     bare = ~cores.any(1)
     loose = seams(cores, near) & ~bare
-    pieces = _pieces(cores, overlaps, edges, bare | loose)
-    witness = min((cycle for _, cycle, _ in pieces if cycle), key=len, default=())
-    verdicts = tuple((charts, False if cycle else None if doubt else True) for charts, cycle, doubt in pieces)
-    found = {verdict for _, verdict in verdicts}
+    pieces = _pieces(cores, overlaps, links(near), bare | loose)
     ambiguous = tuple(dict.fromkeys((o.a, o.b) for o in overlaps if o.sign == 0))
-    orientable = False if False in found else None if None in found else True
+    verdicts = {verdict for _, _, verdict in pieces}
+    orientable = False if False in verdicts else None if None in verdicts else True
     return Orientation(
         orientable=orientable,
-        witness=witness,
-        pieces=verdicts,
+        witness=min((cycle for _, cycle, _ in pieces if cycle), key=len, default=()),
+        pieces=tuple((charts, verdict) for charts, _, verdict in pieces),
         ambiguous=ambiguous,
         folded=folded,
         uncovered=int(bare.sum()),
@@ -181,15 +178,15 @@ def _overlaps(cores: Tensor, values: Tensor, edges: Tensor) -> tuple[Overlap, ..
     return tuple(Overlap(*row) for row in zip(*charts.T.tolist(), sign.tolist(), samples.tolist(), margin.tolist(), strict=True))
 
 
-def _pieces(cores: Tensor, overlaps: tuple[Overlap, ...], edges: Tensor, doubtful: Tensor) -> list[tuple[tuple[int, ...], tuple[int, ...], bool]]:
-    """For each connected piece of M its charts, a shortest odd cycle of certain overlaps (or none), and whether anything there is in doubt."""
+def _pieces(cores: Tensor, overlaps: tuple[Overlap, ...], edges: Tensor, doubtful: Tensor) -> list[tuple[tuple[int, ...], tuple[int, ...], bool | None]]:
+    """For each connected piece of M its charts, a shortest odd cycle of overlaps of certain sign (or none), and whether it is orientable."""
     _, of = components(len(cores), edges)
-    home = of[cores.float().argmax(0)]
+    home = of[cores.to(torch.uint8).argmax(0)]
     pieces = []
     for piece in torch.unique(of).tolist():
         charts = ((home == piece) & cores.any(0)).nonzero()[:, 0].tolist()
         inside = [overlap for overlap in overlaps if overlap.a in charts]
         cycle = odd_cycle([(overlap.a, overlap.b, overlap.sign) for overlap in inside if overlap.sign])
         doubt = bool(doubtful[of == piece].any()) or any(overlap.sign == 0 for overlap in inside)
-        pieces.append((tuple(charts), cycle, doubt))
+        pieces.append((tuple(charts), cycle, False if cycle else None if doubt else True))
     return pieces
