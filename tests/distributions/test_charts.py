@@ -42,7 +42,7 @@ def test_the_density_integrates_to_one(shape, count):
 def test_on_own_sheets_it_integrates_to_one_up_to_their_gap():
     """Sheets of cubics that miss the sphere by .003; a tangent basis for each chart instead of each point would add errors of the order of the angle."""
     shared = fine_atlas(Sphere(), Sphere().sample(6000, seeded(0)), (40,), factor=1.5)
-    distribution = ChartMixture(Atlas(shared.charts, None, gate=shared.tau, points=shared.points))
+    distribution = ChartMixture(Atlas(shared.charts, None, tau=shared.tau, points=shared.points))
     value, error = integral(distribution, Sphere(), 20_000)
     assert abs(value - 1) < 0.01 and error < 0.004
     x = distribution.sample((200,), seeded(1))
@@ -136,7 +136,7 @@ def test_a_chart_without_points_of_the_manifold_is_named():
     atlas = mixture(Sphere(), 12).atlas
     charts = atlas.charts.subset(torch.arange(2))
     charts.centre[1] *= 5
-    lost = Atlas(charts, Sphere(), gate=torch.full((2,), 0.5))
+    lost = Atlas(charts, Sphere(), tau=torch.full((2,), 0.5))
     kept, _ = kept_shares(lost, Bump(2), seeded(10))
     assert float(kept[1]) < 0.01
     with pytest.raises(ProjectionError, match="in chart 1"):

@@ -48,8 +48,8 @@ def fine_atlas(manifold: Manifold, cover: Tensor, counts: Sequence[int], *, fact
     row, chart = _near(charts, points)
     fitted = fit_heights(charts, chart, points[row])
     offset = fitted.offset(chart, points[row], fitted.encode(chart, points[row]))
-    gate = torch.zeros_like(covering).scatter_reduce(0, chart, offset, "amax") * _GATE_SHARE
-    return Atlas(fitted, manifold, gate=gate.maximum(_LEAST_GATE * charts.radius), points=points)
+    tau = torch.zeros_like(covering).scatter_reduce(0, chart, offset, "amax") * _GATE_SHARE
+    return Atlas(fitted, manifold, tau=tau.maximum(_LEAST_GATE * charts.radius), points=points)
 
 
 def folded_share(atlas: Atlas) -> float:
