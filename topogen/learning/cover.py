@@ -44,9 +44,12 @@ NEIGHBOURS = 40
 
 @dataclass(frozen=True)
 class Cover:
-    """An `atlas` of graph charts with the `covering_radius` of its centres (data units); `flattest`: the smallest |det| over all charts, 0 where discs were lost; `rms`: of the offsets
-    of samples from the own sheets of the charts that hold them (data units); `lost`: share of the tangent discs that M does not lie over;
-    `tried`: what came before, (K, flattest, objection) per round."""
+    """A cover and how good it is; lengths in data units.
+
+    `atlas`: of graph charts; `covering_radius` of its centres; `flattest`: the smallest |det| over all charts, 0 where discs were lost; `rms` of the
+    offsets of samples from the own sheets of the charts that hold them; `lost`: share of the tangent discs that M does not lie over; `tried`: what came
+    before, (K, flattest, objection) per round.
+    """
 
     atlas: Atlas
     covering_radius: float
