@@ -28,6 +28,10 @@ SECTIONS = (
     ("Samplers: on learned manifolds", "reversal"),
     ("Energies: closed forms", "energy"),
     ("Energies: floods on a learned sphere", "floods"),
+    ("Atlases: good covers of learned manifolds, certified", "atlases"),
+    ("Atlases: discs", "discs"),
+    ("Atlases: own sheets, no constraint", "own_sheets"),
+    ("Geodesic distances", "geodesics"),
 )
 
 

@@ -15,7 +15,7 @@ from topogen.strata import Stratum
 
 __all__ = ["draw_atlas", "draw_clouds", "draw_run", "draw_strata"]
 
-SHOWN, LISTED = 3000, 6
+SHOWN, PATCHED, LISTED = 3000, 12_000, 6
 
 Edge = Callable[[Tensor], Tensor]
 
@@ -85,7 +85,7 @@ def draw_atlas(path: Path, atlas: Atlas) -> None:
     Raises MissingDependencyError without matplotlib.
     """
     figure_class, canvas = _matplotlib()
-    x = _thin(atlas.points)
+    x = _thin(atlas.points, PATCHED)
     centre, axes, labels = _view(atlas.points)
     axes, labels = axes[:, :3], labels[:3]
     shown, middles = (x - centre) @ axes, (atlas.charts.centre - centre) @ axes
@@ -93,7 +93,7 @@ def draw_atlas(path: Path, atlas: Atlas) -> None:
     figure = figure_class(figsize=(12.0, 5.6), layout="constrained")
     canvas(figure)
     patches, graph = (figure.add_subplot(1, 2, i + 1, projection="3d" if len(labels) > 2 else None) for i in range(2))
-    patches.scatter(*_places(shown), c=[f"C{int(k) % 10}" for k in _coloured(atlas, x)], s=7, linewidths=0, alpha=0.8)
+    patches.scatter(*_places(shown), c=[f"C{int(k) % 10}" for k in _coloured(atlas, x)], s=5, linewidths=0)
     edges, reversing = _nerve_edges(atlas, x)
     for (a, b), against in zip(edges.tolist(), reversing.tolist(), strict=True):
         graph.plot(*_places(middles[[a, b]]), color="tab:red" if against else "0.6", linewidth=1.4 if against else 0.7, zorder=2 if against else 1)
@@ -163,9 +163,9 @@ def _places(cloud: Tensor) -> list[Any]:
     return columns[:3] if len(columns) > 1 else [columns[0], 0 * columns[0]]
 
 
-def _thin(cloud: Tensor) -> Tensor:
-    """At most SHOWN points, evenly over the rows."""
-    return cloud[torch.linspace(0, len(cloud) - 1, min(len(cloud), SHOWN)).long()]
+def _thin(cloud: Tensor, most: int = SHOWN) -> Tensor:
+    """At most so many points, evenly over the rows."""
+    return cloud[torch.linspace(0, len(cloud) - 1, min(len(cloud), most)).long()]
 
 
 def _dress(panel: Any, name: str, labels: list[str], limits: list[list[float]]) -> None:
