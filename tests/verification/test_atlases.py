@@ -41,7 +41,7 @@ def test_the_certificate_of_a_shape(shape, betti, orientable):
     assert found.reconstruction is not None and found.reconstruction[-1] < 1e-9
     assert abs(found.volume.value - shape.volume) < 4 * found.volume.standard_error + 1e-3 * shape.volume
     if found.gauss_bonnet is not None:
-        assert abs(found.gauss_bonnet.value - found.euler) < 4 * found.gauss_bonnet.standard_error + 0.02
+        assert abs(found.gauss_bonnet.value - found.euler) < 0.016
     assert bool(found.orientation.witness) is not orientable
     json.dumps(found.to_dict(), allow_nan=False)
     assert "all sources agree" in found.to_text()

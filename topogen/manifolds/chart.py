@@ -28,7 +28,7 @@ from topogen.errors import InvalidInputError
 from topogen.geometry.constant_rank import value_and_jacobian
 from topogen.geometry.frames import complement
 
-__all__ = ["Charts", "GraphCharts", "fit_heights", "monomials"]
+__all__ = ["Charts", "GraphCharts", "fit_heights", "monomials", "powers"]
 
 DEGREE = 3
 
@@ -154,7 +154,7 @@ class GraphCharts(Charts):
 
     def decode(self, chart: Tensor, z: Tensor) -> Tensor:
         """c + T z + N f(z)."""
-        rise = _apply(self.heights[chart], _powers(z / self.radius[chart, None], self._exponents))
+        rise = _apply(self.heights[chart], powers(z / self.radius[chart, None], self._exponents))
         return self.centre[chart] + _apply(self.tangent[chart], z) + _apply(self.normal[chart], rise)
 
     def slope(self, chart: Tensor, x: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ class GraphCharts(Charts):
     def jacobian(self, chart: Tensor, z: Tensor) -> Tensor:
         """T + N Df(z), in closed form."""
         rho = self.radius[chart, None]
-        partial = torch.stack([_powers(z / rho, self._exponents, order) for order in _units(self.dim)], -1)
+        partial = torch.stack([powers(z / rho, self._exponents, order) for order in _units(self.dim)], -1)
         return self.tangent[chart] + self.normal[chart] @ (self.heights[chart] @ partial / rho.unsqueeze(-1))
 
     def bend(self, chart: Tensor, z: Tensor, normal: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ class GraphCharts(Charts):
         rho = self.radius[chart, None]
         weight = _apply(self.heights[chart].mT, _apply(self.normal[chart].mT, normal)) / rho.square()
         pairs = [[tuple(map(sum, zip(a, b, strict=True))) for b in _units(self.dim)] for a in _units(self.dim)]
-        return torch.stack([torch.stack([(weight * _powers(z / rho, self._exponents, order)).sum(-1) for order in row], -1) for row in pairs], -2)
+        return torch.stack([torch.stack([(weight * powers(z / rho, self._exponents, order)).sum(-1) for order in row], -1) for row in pairs], -2)
 
     def subset(self, kept: Tensor) -> GraphCharts:
         """The charts with the numbers `kept` (m,) alone."""
@@ -191,7 +191,7 @@ def fit_heights(charts: GraphCharts, chart: Tensor, x: Tensor, ridge: float = 1e
     The normal equations of all charts are solved as one batch, with a ridge relative to their trace.
     """
     z, rise = charts.encode(chart, x), _apply(charts.normal[chart].mT, x - charts.centre[chart])
-    basis = _powers(z / charts.radius[chart, None], charts._exponents)
+    basis = powers(z / charts.radius[chart, None], charts._exponents)
     terms = basis.shape[1]
     gram = x.new_zeros(charts.count, terms, terms).index_add_(0, chart, basis.unsqueeze(2) * basis.unsqueeze(1))
     right = x.new_zeros(charts.count, terms, rise.shape[1]).index_add_(0, chart, basis.unsqueeze(2) * rise.unsqueeze(1))
@@ -202,7 +202,7 @@ def fit_heights(charts: GraphCharts, chart: Tensor, x: Tensor, ridge: float = 1e
     return GraphCharts(charts.centre, charts.tangent, charts.radius, extent=charts.extent, heights=heights, degree=charts.degree)
 
 
-def _powers(z: Tensor, exponents: tuple[tuple[int, ...], ...], order: tuple[int, ...] | None = None) -> Tensor:
+def powers(z: Tensor, exponents: tuple[tuple[int, ...], ...], order: tuple[int, ...] | None = None) -> Tensor:
     """Monomials (n, q) of z (n, d), or their partial derivatives of the given order in each variable; by repeated products, which differentiate safely at 0."""
     order = order or (0,) * z.shape[1]
     ladder = [torch.ones_like(z)]

@@ -9,7 +9,7 @@ On uniform samples x of M (unseen by the fit), charts k, l, m that hold x, z_k =
     nerve          homology of the nerve, every intersection looked at   (`topology.nerve`)
     homology       persistent homology of the samples                    a second source for the Betti numbers; of the data: a third
     volume         partition of unity                                    (`distributions.charted`)
-    Gauss-Bonnet   1/(2 pi) int K dvol = chi                             closed surfaces only, K from the second fundamental form
+    Gauss-Bonnet   1/(2 pi) int K dvol = chi                             closed surfaces only, by quadrature, K from the second fundamental form
     integral       E_uniform[p] vol(M)                                   of a density on M, against 1
 
 All are statements about the samples: statistical, with the numbers they rest on.
@@ -30,6 +30,7 @@ from topogen.distributions.estimate import Estimate
 from topogen.distributions.uniform import Uniform
 from topogen.errors import InvalidInputError
 from topogen.manifolds.atlas import Atlas, Members
+from topogen.manifolds.quadrature import Quadrature, quadrature
 from topogen.topology.homology import homology
 from topogen.topology.nerve import Nerve, nerve
 from topogen.topology.orientation import Orientation, sign_cocycle
@@ -38,7 +39,7 @@ from topogen.verification.distances import quantile
 __all__ = ["Certificate", "certify"]
 
 SAMPLES = {1: 5_000, 2: 20_000, 3: 40_000}
-CURVED = 16_000
+ORDERS = (6, 8)
 PAIRS, TRIPLES = 20_000, 5_000
 Betti = dict[int, tuple[int, ...] | None]
 _PLAIN = ("charts", "samples", "unheld", "flattest", "round_trip", "gap", "cocycle", "orientable", "euler", "agrees")
@@ -150,7 +151,7 @@ def certify(
         orientation=sign_cocycle(holds[covered], determinants[covered], x[covered], atlas.dim), nerve=_nerve(atlas, x[covered], holds[covered], fields),
         samples_betti=homology(x, dim=atlas.dim, fields=fields, closed=_closed(atlas), generator=source).betti,
         points_betti=None if points is None else homology(points.double(), dim=atlas.dim, fields=fields, closed=_closed(atlas), generator=source).betti,
-        volume=uniform.volume, gauss_bonnet=_gauss_bonnet(atlas, x, uniform.volume), integral=_integral(subject, x, uniform.volume),
+        volume=uniform.volume, gauss_bonnet=_gauss_bonnet(atlas), integral=_integral(subject, x, uniform.volume),
     )  # fmt: skip
 
 
@@ -198,15 +199,16 @@ def _nerve(atlas: Atlas, x: Tensor, holds: Tensor, fields: Sequence[int]) -> Ner
     return nerve(holds[:, alive], atlas.dim, fields, points=x, coordinates=lambda k, rows: atlas.charts.encode(alive[k].expand_as(rows), x[rows]))
 
 
-def _gauss_bonnet(atlas: Atlas, x: Tensor, volume: Estimate) -> Estimate | None:
-    """chi = vol(M) E[K] / (2 pi) over uniform samples of a closed surface."""
+def _gauss_bonnet(atlas: Atlas) -> Estimate | None:
+    """chi of a closed surface, its error told by a second quadrature."""
     if atlas.dim != 2 or not _closed(atlas):
         return None
-    curvature = atlas.gauss_curvature(x[:CURVED])
-    mean, error = float(curvature.mean()), float(curvature.std()) / math.sqrt(len(curvature))
-    value = volume.value * mean / (2 * math.pi)
-    spread = math.hypot(volume.value * error, volume.standard_error * mean) / (2 * math.pi)
-    return Estimate(value, spread, f"curvature at {len(curvature)} samples")
+    coarse, fine = (_total_curvature(quadrature(atlas, order), atlas) for order in ORDERS)
+    return Estimate(fine / (2 * math.pi), abs(fine - coarse) / (2 * math.pi), f"quadrature of order {ORDERS[1]} in every chart, against order {ORDERS[0]}")
+
+
+def _total_curvature(nodes: Quadrature, atlas: Atlas) -> float:
+    return float(nodes.integrate(atlas.gauss_curvature(nodes.points)))
 
 
 def _integral(subject: Any, x: Tensor, volume: Estimate) -> Estimate | None:
