@@ -28,9 +28,9 @@ def tilt(first: Tensor, second: Tensor) -> Tensor:
 
 
 def determinant(matrix: Tensor) -> Tensor:
-    """det (m,) of (m, d, d); written out for d <= 2, where a factorisation per matrix is all overhead."""
+    """det (...) of (..., d, d); written out for d <= 2, where a factorisation per matrix is all overhead."""
     if matrix.shape[-1] == 1:
-        return matrix[:, 0, 0]
+        return matrix[..., 0, 0]
     if matrix.shape[-1] == 2:
-        return matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
+        return matrix[..., 0, 0] * matrix[..., 1, 1] - matrix[..., 0, 1] * matrix[..., 1, 0]
     return torch.linalg.det(matrix)

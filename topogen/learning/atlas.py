@@ -14,9 +14,11 @@ from torch import Tensor
 
 from topogen.distributions.uniform import Uniform
 from topogen.errors import InvalidInputError, NotSupportedError
+from topogen.geometry.frames import determinant
+from topogen.geometry.neighbours import nearest
 from topogen.learning.cover import Cover, good_cover
 from topogen.learning.discs import disc_atlas
-from topogen.manifolds.atlas import Atlas
+from topogen.manifolds.atlas import Atlas, regular
 from topogen.manifolds.base import Manifold
 from topogen.topology.nerve import nerve
 from topogen.topology.orientation import sign_cocycle
@@ -25,6 +27,7 @@ __all__ = ["LearnedAtlas", "learn_atlas", "objection_to"]
 
 SAMPLES = {1: 5_000, 2: 20_000, 3: 40_000}
 KINDS = ("good", "discs")
+NEIGHBOURS, AGREEMENT = 9, 0.5
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,24 @@ def learn_atlas(
         raise InvalidInputError(f"charts: expected one of {', '.join(KINDS)}, found {charts!r}")
     if sheet.dim not in SAMPLES:
         raise NotSupportedError(f"manifold: atlases are made for dimensions 1 to 3, found {sheet.dim}; use manifold='implicit'")
-    drawn = Uniform(sheet, points=points, generator=generator).sample((samples or SAMPLES[sheet.dim],), generator=generator)
+    drawn, odd = _even(sheet, Uniform(sheet, points=points, generator=generator).sample((samples or SAMPLES[sheet.dim],), generator=generator))
+    strange = (f"atlas: {odd:.2%} of the samples turn against their neighbours (singular places, edges) and are left out",) if odd else ()
     if charts == "discs":
         discs = disc_atlas(drawn, sheet, generator=generator, quiet=quiet)
         said = f"atlas: {discs.atlas.count} discs with learned coordinates, condition of the metric at most {discs.condition:.3g}"
-        return LearnedAtlas(discs.atlas, (said, *(f"atlas: not with {count}, {why}" for count, why in discs.tried[-1:])))
+        return LearnedAtlas(discs.atlas, (said, *strange, *(f"atlas: not with {count}, {why}" for count, why in discs.tried[-1:])))
     cover = good_cover(drawn, sheet.dim, sheet, accept=objection_to)
     said = f"atlas: {cover.atlas.count} tangent-plane charts, a good cover; |det| against their planes is at least {cover.flattest:.2f}"
-    return LearnedAtlas(cover.atlas, (said, *(f"atlas: not with {count}, {why}" for count, _, why in cover.tried[-1:])))
+    return LearnedAtlas(cover.atlas, (said, *strange, *(f"atlas: not with {count}, {why}" for count, _, why in cover.tried[-1:])))
+
+
+def _even(sheet: Manifold, samples: Tensor) -> tuple[Tensor, float]:
+    """Samples whose tangents agree with most of their neighbours', |det(T(x)^t T(y))| >= .5 in the median, and the share of the others."""
+    basis = sheet.tangent_basis(samples)
+    index = nearest(samples, NEIGHBOURS)[1]
+    agreement = determinant(basis.mT.unsqueeze(1) @ basis[index]).abs().median(1).values
+    keep = agreement >= AGREEMENT
+    return samples[keep], float((~keep).double().mean())
 
 
 def objection_to(cover: Cover) -> str:
@@ -63,7 +76,10 @@ def objection_to(cover: Cover) -> str:
     holds = atlas.holds(samples)
     if not bool(holds.any(1).all()):
         return f"{int((~holds.any(1)).sum())} samples lie in no chart"
-    ambiguous = sign_cocycle(holds, atlas.stretches(samples, atlas.frames), samples, atlas.dim).ambiguous
+    determinants = atlas.stretches(samples, atlas.frames)
+    clear = regular(holds, determinants)
+    holds, determinants, samples = holds[clear], determinants[clear], samples[clear]
+    ambiguous = sign_cocycle(holds, determinants, samples, atlas.dim).ambiguous
     if ambiguous:
         return f"{len(ambiguous)} overlaps of mixed sign"
     found = nerve(holds, atlas.dim, points=samples, coordinates=lambda k, rows: atlas.charts.encode(torch.full_like(rows, k), samples[rows]))

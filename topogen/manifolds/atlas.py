@@ -33,7 +33,7 @@ from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.oblique import Section, section_of
 from topogen.manifolds.sheet import full_residual_bound, on_sheet
 
-__all__ = ["Atlas", "Coordinates", "Decoded", "Members", "bump"]
+__all__ = ["Atlas", "Coordinates", "Decoded", "Members", "bump", "regular"]
 
 _CHUNK = 8192
 _STEPS = 12
@@ -282,6 +282,11 @@ class Atlas(Manifold):
     def extra_repr(self) -> str:
         """`dim=d, ambient_dim=D, charts=K, sheet=...`."""
         return f"{super().extra_repr()}, charts={self.count}, sheet={'own' if self.sheet is None else self.sheet.name}"
+
+
+def regular(holds: Tensor, determinants: Tensor, flattest: float = 0.1) -> Tensor:
+    """Mask (n,) of the points that some chart holds and none holds with |det A| below `flattest`, from tables (n, K); elsewhere M has no clear tangents."""
+    return holds.any(1) & ~(holds & (determinants.abs() < flattest)).any(1)
 
 
 def bump(t: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from torch import Tensor
 from topogen.distributions.estimate import Estimate
 from topogen.distributions.uniform import Uniform
 from topogen.errors import InvalidInputError
-from topogen.manifolds.atlas import Atlas, Members
+from topogen.manifolds.atlas import Atlas, Members, regular
 from topogen.manifolds.quadrature import Quadrature, quadrature
 from topogen.topology.homology import homology
 from topogen.topology.nerve import Nerve, nerve
@@ -42,7 +42,7 @@ SAMPLES = {1: 5_000, 2: 20_000, 3: 40_000}
 ORDERS = (6, 8)
 PAIRS, TRIPLES = 20_000, 5_000
 Betti = dict[int, tuple[int, ...] | None]
-_PLAIN = ("charts", "samples", "unheld", "flattest", "round_trip", "gap", "cocycle", "orientable", "euler", "agrees")
+_PLAIN = ("charts", "samples", "unheld", "irregular", "flattest", "round_trip", "gap", "cocycle", "orientable", "euler", "agrees")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Certificate:
     """What `certify` found; lengths in data units.
 
     `round_trip`, `gap`, `cocycle`: largest values over the samples, 0 where there are no overlaps; `reconstruction`: quantiles (.5, .99, 1) of the distance
-    of given points to M, None without points; `unheld`: share of the samples in no chart; `dead`: charts that hold no sample; `flattest`: smallest |det A|;
+    of given points to M, None without points; `unheld`: share of the samples in no chart; `irregular`: share that a chart holds with |det A| < .1, places
+    without clear tangents, left out of signs and nerve; `dead`: charts that hold no sample; `flattest`: smallest |det A|;
     `orientation`, `nerve`: see there; `samples_betti`, `points_betti`: Betti numbers by field of samples and of given points, None where undecided;
     `volume`, `gauss_bonnet` (chi by curvature; None unless M is a closed surface), `integral` (of the model's density; None for uniform ones).
     """
@@ -58,6 +59,7 @@ class Certificate:
     charts: int
     samples: int
     unheld: float
+    irregular: float
     dead: tuple[int, ...]
     flattest: float
     round_trip: float
@@ -98,7 +100,7 @@ class Certificate:
     def to_text(self) -> str:
         """For people, one line per certificate."""
         rows = [
-            f"{self.charts} charts on {self.samples} samples, {self.unheld:.2%} of them in none",
+            f"{self.charts} charts on {self.samples} samples, {self.unheld:.2%} of them in none, {self.irregular:.2%} without clear tangents",
             f"{len(self.dead)} dead charts; smallest |det| {self.flattest:.2f}",
             f"round trip {self.round_trip:.2g}, gap between sheets {self.gap:.2g}, cocycle {self.cocycle:.2g} at most",
             self.orientation.to_text(),
@@ -143,16 +145,28 @@ def certify(
     x = uniform.sample((samples or SAMPLES[atlas.dim],), generator=source)
     held, holds = atlas.members(x), atlas.holds(x)
     determinants = atlas.stretches(x)
-    covered = holds.any(1)
+    clear = regular(holds, determinants)
+    bare = ~holds.any(1)
+    closed = _closed(atlas)
     return Certificate(
-        charts=atlas.count, samples=len(x), unheld=float((~covered).double().mean()), dead=tuple((~holds.any(0)).nonzero().squeeze(-1).tolist()),
-        flattest=float(determinants[holds].abs().min()), round_trip=_round_trip(atlas, x, held), gap=_gap(atlas, x, held), cocycle=_cocycle(atlas, held),
+        charts=atlas.count,
+        samples=len(x),
+        unheld=float(bare.double().mean()),
+        irregular=float((~bare & ~clear).double().mean()),
+        dead=tuple((~holds.any(0)).nonzero().squeeze(-1).tolist()),
+        flattest=float(determinants[clear][holds[clear]].abs().min()),
+        round_trip=_round_trip(atlas, x, held),
+        gap=_gap(atlas, x, held),
+        cocycle=_cocycle(atlas, held),
         reconstruction=None if points is None else _reconstruction(atlas, points),
-        orientation=sign_cocycle(holds[covered], determinants[covered], x[covered], atlas.dim), nerve=_nerve(atlas, x[covered], holds[covered], fields),
-        samples_betti=homology(x, dim=atlas.dim, fields=fields, closed=_closed(atlas), generator=source).betti,
-        points_betti=None if points is None else homology(points.double(), dim=atlas.dim, fields=fields, closed=_closed(atlas), generator=source).betti,
-        volume=uniform.volume, gauss_bonnet=_gauss_bonnet(atlas), integral=_integral(subject, x, uniform.volume),
-    )  # fmt: skip
+        orientation=sign_cocycle(holds[clear], determinants[clear], x[clear], atlas.dim),
+        nerve=_nerve(atlas, x[clear], holds[clear], fields),
+        samples_betti=homology(x, dim=atlas.dim, fields=fields, closed=closed, generator=source).betti,
+        points_betti=None if points is None else homology(points.double(), dim=atlas.dim, fields=fields, closed=closed, generator=source).betti,
+        volume=uniform.volume,
+        gauss_bonnet=_gauss_bonnet(atlas),
+        integral=_integral(subject, x, uniform.volume),
+    )
 
 
 def _closed(atlas: Atlas) -> bool:
