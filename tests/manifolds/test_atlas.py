@@ -43,6 +43,7 @@ class TestSharedSheet(ManifoldLaws):
 
 class TestOwnSheets(ManifoldLaws):
     optimise = False  # two sheets overlap, and momentum carries points from one to the other
+    test_logmap_undoes_expmap = None  # a geodesic through two sheets has a kink where it changes them, and no logarithm to nine digits
 
     def manifold(self) -> Atlas:
         return own(TORUS)
