@@ -13,6 +13,8 @@ from rows import Row, markdown, row
 from test_shapes import draw
 
 from topogen.distributions import ChartMixture, Uniform
+from topogen.distributions.balls import Bump
+from topogen.distributions.charts import kept_shares
 from topogen.learning.atlas import learn_atlas
 from topogen.learning.cover import chart_cover, good_cover
 from topogen.learning.discs import disc_atlas
@@ -38,7 +40,8 @@ def measure(name: str, seed: int) -> Row:
     found = certify(atlas, data, seed=seed)
     even = implicit.sample(20_000, generator=seeded(seed + 1))
     weights = torch.rand(atlas.count, dtype=torch.float64, generator=seeded(seed))
-    density = ChartMixture(atlas, weights / weights.sum()).log_prob(even).exp()
+    kept, error = kept_shares(atlas, Bump(atlas.dim), seeded(seed)) if atlas.gate is not None else (None, None)
+    density = ChartMixture(atlas, weights / weights.sum(), kept=kept, kept_error=error).log_prob(even).exp()
     volume = implicit.distribution.volume.value
     back = (atlas.project(true).points - true).norm(dim=-1)
     return {
