@@ -37,7 +37,7 @@ PROBES, ALL_PROBES = 48, 8000
 FIRST = {1: 6, 2: 24, 3: 60}
 MOST = 4000
 GROWTH = 1.5
-PER_CHART = 30
+PER_CHART = 20
 GATE_MARGIN = 2.0
 IRREGULAR = 5e-4
 NEIGHBOURS = 40
@@ -76,7 +76,7 @@ def good_cover(
     """A good cover from dense samples (n, D) of M (of its `sheet`, where there is one), K growing from `first` until it passes.
 
     `accept(cover)` returns an objection in words, "" for none. Raises InvalidInputError when more charts would be needed than `most`, or than the
-    samples can tell apart (30 for each), and says how many samples that takes.
+    samples can tell apart (20 for each), and says how many samples that takes.
     """
     count = FIRST.get(dim, 24 * dim) if first is None else first
     frames = None if sheet is None else sheet.tangent_basis(samples.detach().double())
