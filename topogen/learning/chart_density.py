@@ -117,7 +117,18 @@ def fit_fine_charts(
     candidates = [_prepare(data, atlas, power, torch.Generator().manual_seed(seed)) for atlas in atlases]
     found = [_best_schedule(prepared) for prepared in candidates]
     best = max(range(len(found)), key=lambda i: found[i].held_out)
-    return _weighted(replace(candidates[best], uncovered=candidates[best].uncovered + uncovered), found[best])
+    fitted = _weighted(replace(candidates[best], uncovered=candidates[best].uncovered + uncovered), found[best])
+    return replace(fitted, report=replace(fitted.report, notes=(*fitted.report.notes, *_told(fitted, atlases, found))))
+
+
+def _told(fitted: FittedCharts, atlases: list[Atlas], found: list[Schedule]) -> tuple[str, ...]:
+    """What there was to choose from, and what of the data and of the draws is left out."""
+    radius, covered, uncovered = fitted.distribution.atlas.charts.radius, fitted.distribution.covered, fitted.report.uncovered
+    others = ", ".join(f"{-schedule.held_out:.3f} of {atlas.count}" for atlas, schedule in zip(atlases, found, strict=True))
+    return (
+        f"density: charts of radius {float(radius.min()):.3g} to {float(radius.max()):.3g}, the best of {len(atlases)} atlases (held-out NLL {others})",
+        f"density: {100 * covered.value:.3g} % of the coordinates that charts draw belong to a point; {uncovered} data points are in no chart",
+    )
 
 
 def _upright(manifold: Manifold, cover: Tensor, scales: Sequence[tuple[Sequence[int], float]]) -> list[Atlas]:

@@ -33,7 +33,7 @@ from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.oblique import Section, section_of
 from topogen.manifolds.sheet import full_residual_bound, on_sheet
 
-__all__ = ["Atlas", "Coordinates", "Decoded", "Members", "bump"]
+__all__ = ["Atlas", "Coordinates", "Decoded", "Members", "bump", "ground_of"]
 
 _CHUNK = 8192
 _STEPS = 12
@@ -282,6 +282,11 @@ class Atlas(Manifold):
     def extra_repr(self) -> str:
         """`dim=d, ambient_dim=D, charts=K, sheet=...`."""
         return f"{super().extra_repr()}, charts={self.count}, sheet={'own' if self.sheet is None else self.sheet.name}"
+
+
+def ground_of(manifold: Manifold) -> Manifold:
+    """What an atlas describes: its shared sheet. Any other manifold, and an atlas on its own sheets, is its own ground."""
+    return manifold.sheet if isinstance(manifold, Atlas) and manifold.sheet is not None else manifold
 
 
 def bump(t: Tensor) -> Tensor:
