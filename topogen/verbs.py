@@ -119,12 +119,14 @@ def score(options: Namespace, say: Say) -> Answer:
     on = torch.isfinite(density)
     if not bool(on.any()):
         raise InvalidInputError(f"{options.cloud}: none of {len(points)} points projects onto the manifold of {options.model}")
-    mean, error = float(density[on].mean()), float(density[on].std() / on.sum() ** 0.5)
+    mean = float(density[on].mean())
+    error = float(density[on].std() / on.sum() ** 0.5) if int(on.sum()) > 1 else None
     if options.output is not None:
         write(options.output, density.unsqueeze(1))
     impossible, unprojected = _without_density(model, points[~on])
     distribution = type(model.distribution).__name__
-    text = f"mean log density {mean:.4f} +- {error:.4f} nats of {int(on.sum())} points ({distribution}); {unprojected} points have no projection"
+    spread = "" if error is None else f" +- {error:.4f}"
+    text = f"mean log density {mean:.4f}{spread} nats of {int(on.sum())} points ({distribution}); {unprojected} points have no projection"
     text += f"; {impossible} lie where the density is 0 and are not in the mean" if impossible else ""
     document = {"mean_log_density": mean, "standard_error": error, "scored": int(on.sum()), "unprojected": unprojected, "zero_density": impossible}
     facts, said = _normalizer(model.distribution)
