@@ -28,6 +28,10 @@ SECTIONS = (
     ("Samplers: on learned manifolds", "reversal"),
     ("Energies: closed forms", "energy"),
     ("Energies: floods on a learned sphere", "floods"),
+    ("Charts: six wrapped normals on a torus", "atlas_density_torus"),
+    ("Charts: a von Mises density on a learned circle", "atlas_density_circle"),
+    ("Charts: floods and earthquakes on a learned sphere", "atlas_density_earth"),
+    ("Charts: protein torsions on the flat torus", "atlas_density_protein"),
 )
 
 

@@ -254,6 +254,5 @@ def _cover(manifold: Manifold, data: Tensor, generator: torch.Generator | None) 
         return manifold.points
     if manifold.dim > LARGEST_DIMENSION:
         return data
-    return Uniform(manifold, points=None if hasattr(manifold, "volume") else data, generator=generator).sample(
-        (CURVE_COVER if manifold.dim == 1 else COVER,), generator=generator
-    )
+    uniform = Uniform(manifold, points=None if hasattr(manifold, "volume") else data, generator=generator)
+    return uniform.sample((CURVE_COVER if manifold.dim == 1 else COVER,), generator=generator)
