@@ -122,7 +122,7 @@ def score(options: Namespace, say: Say) -> Answer:
     mean = float(density[on].mean())
     error = float(density[on].std() / on.sum() ** 0.5) if int(on.sum()) > 1 else None
     if options.output is not None:
-        write(options.output, density.unsqueeze(1))
+        _write_scores(options, density)
     impossible, unprojected = _without_density(model, points[~on])
     distribution = type(model.distribution).__name__
     spread = "" if error is None else f" +- {error:.4f}"
@@ -131,6 +131,16 @@ def score(options: Namespace, say: Say) -> Answer:
     document = {"mean_log_density": mean, "standard_error": error, "scored": int(on.sum()), "unprojected": unprojected, "zero_density": impossible}
     facts, said = _normalizer(model.distribution)
     return {**document, "distribution": distribution, **facts, "output": options.output}, text + said, 0
+
+
+def _write_scores(options: Namespace, density: Tensor) -> None:
+    off = (~torch.isfinite(density)).nonzero().squeeze(1)
+    if len(off):
+        raise InvalidInputError(
+            f"--output: {len(off)} of {len(density)} points of {options.cloud} have no finite log density, which files do not hold, the first is row"
+            f" {int(off[0])} (counted from 0); leave them out, or leave out -o for the mean of the others"
+        )
+    write(options.output, density.unsqueeze(1))
 
 
 def _without_density(model: topogen.Model, points: Tensor) -> tuple[int, int]:
