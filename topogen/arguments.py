@@ -149,7 +149,10 @@ def _learning(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--manifold", choices=("auto", "implicit", "atlas"), default="auto", help="atlas: cover the learned zero set by charts as well, and certify them"
     )
-    verb.add_argument("--density", choices=("auto", "uniform", "energy"), default="auto", help="what is learned on the manifold (default: uniform)")
+    verb.add_argument(
+        "--density", choices=("auto", "uniform", "energy", "charts"), default="auto",
+        help="what is learned on the manifold (default: uniform); charts: a mixture over small charts, exactly normalised, dimensions 1 to 3",
+    )  # fmt: skip
     verb.add_argument("--closed", action="store_true", help="the manifold has no boundary; where data are missing there are gaps")
     verb.add_argument("--steps", type=_positive, help="training steps (default 4000)")
 

@@ -15,15 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from topogen.distributions.charts import ChartMixture
 from topogen.distributions.gibbs import Energy
 from topogen.distributions.uniform import Uniform
 from topogen.errors import CheckpointError, InvalidInputError, NotSupportedError
 from topogen.inspection import Inspection, inspect
 from topogen.learning.atlas import learn_atlas
+from topogen.learning.chart_density import fit_fine_charts
 from topogen.learning.fitting import Fitted, fit_implicit
 from topogen.learning.residual import fit_energy
 from topogen.learning.trainer import Settings
-from topogen.manifolds.atlas import Atlas
+from topogen.manifolds.atlas import Atlas, ground_of
 from topogen.manifolds.base import Manifold, Projection
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.points import clean
@@ -33,7 +35,8 @@ from topogen.saving import Description, Kind, kind_of, read_folder, write_folder
 __all__ = ["Model", "fit", "load"]
 
 MANIFOLD_CHOICES = ("auto", "implicit", "atlas")
-DENSITY_CHOICES = ("auto", "uniform", "energy")
+DENSITY_CHOICES = ("auto", "uniform", "energy", "charts")
+CHARTED = 3
 _ANCHORS = 20_000
 
 
@@ -81,6 +84,7 @@ class Model:
     def save(self, folder: str | Path) -> None:
         """Save to a folder (JSON and safetensors, replaced atomically); raises CheckpointError where the folder holds something else,
         NotSupportedError for kinds without registration."""
+        _check_ground(self.manifold, self.distribution)
         parts = {"manifold": _describe(self.manifold, MANIFOLDS), "distribution": _describe(self.distribution, DISTRIBUTIONS)}
         document = {name: {"kind": part.kind, "config": dict(part.config)} for name, part in parts.items()}
         tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.tensors.items()}
@@ -121,7 +125,8 @@ def fit(
         points: anything `topogen.points.as_points` takes.
         manifold: "implicit" learns a constraint; "atlas" covers its zero set by charts as well (dimensions 1 to 3); "auto" is "implicit", which needs less time
             and has the same points; a `Manifold` is taken as given.
-        density: "uniform"; "energy" learns where on M the data lie (`learning.residual`); "auto" is "uniform", which is what the topology is verified on.
+        density: "uniform"; "energy" learns where on M the data lie (`learning.residual`); "charts" learns that as a mixture over many small charts, exactly
+            normalised and sampled (`learning.chart_density`), in dimensions 1 to 3; "auto" is "uniform", which is what the topology is verified on.
         dim: dimension of M, estimated when None.
         seed: seeds the generator when none is given; same machine, versions, threads and seed: same bits.
         settings: steps, batch, rate of the training; inspection: an `Inspection` of the same points made before.
@@ -129,15 +134,17 @@ def fit(
         closed: M has no boundary, whatever the data look like; they are gaps then (floods on land, M the sphere), and no gate is set.
         quiet: no progress bar.
 
-    Raises InvalidInputError for unusable points or names, DivergenceError when training fails.
+    Raises InvalidInputError for unusable points or names, NotSupportedError for charts above dimension 3, DivergenceError when training fails.
     """
     _check_choice("manifold", manifold, MANIFOLD_CHOICES)
     _check_choice("density", density, DENSITY_CHOICES)
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
     cloud, _ = clean(points)
     if isinstance(manifold, Manifold):
+        _check_dimension(density, manifold.dim)
         return _given(cloud, manifold, density, inspection, generator, quiet)
     found = inspection if inspection is not None else inspect(cloud, dim=dim, generator=generator)
+    _check_dimension(density, found.dim)
     fitted = fit_implicit(
         cloud, found.dim, boundary=found.has_boundary and not closed, pieces=len(found.dimension.mixed) > 1, settings=settings, generator=generator,
         checkpoint=None if checkpoint is None else Path(checkpoint), quiet=quiet,
@@ -150,7 +157,7 @@ def _assemble(fitted: Fitted, found: Inspection, cloud: Tensor, manifold: str, d
     if manifold == "auto":
         chosen.append("manifold: implicit, which charts are not needed for; manifold='atlas' adds coordinates and certificates")
     if density == "auto":
-        chosen.append("density: uniform, on which the topology is verified; density='energy' learns where on the manifold the data lie")
+        chosen.append("density: uniform, on which the topology is verified; density='energy' or 'charts' learns where on the manifold the data lie")
     anchors = fitted.anchors[:_ANCHORS]
     charted = learn_atlas(fitted.manifold, anchors, generator=generator, quiet=quiet) if manifold == "atlas" else None
     learned = fitted.manifold if charted is None else charted.atlas
@@ -161,13 +168,16 @@ def _assemble(fitted: Fitted, found: Inspection, cloud: Tensor, manifold: str, d
 
 def _density(
     density: str, manifold: Manifold, cloud: Tensor, anchors: Tensor, generator: torch.Generator, quiet: bool
-) -> tuple[Uniform | Energy, tuple[str, ...]]:
+) -> tuple[Uniform | Energy | ChartMixture, tuple[str, ...]]:
     """The distribution of that name, and what is to be said about it."""
-    if density != "energy":
-        return Uniform(manifold, points=anchors, generator=generator), ()
-    ground = manifold.sheet if isinstance(manifold, Atlas) and manifold.sheet is not None else manifold
-    fitted = fit_energy(cloud, ground, generator=generator, quiet=quiet)
-    return fitted.distribution, fitted.notes
+    if density == "charts":
+        cover = manifold.points if isinstance(manifold, Atlas) else None
+        charted = fit_fine_charts(cloud, ground_of(manifold), cover=cover, generator=generator)
+        return charted.distribution, charted.report.notes
+    if density == "energy":
+        fitted = fit_energy(cloud, ground_of(manifold), generator=generator, quiet=quiet)
+        return fitted.distribution, fitted.notes
+    return Uniform(manifold, points=anchors, generator=generator), ()
 
 
 def _given(cloud: Tensor, manifold: Manifold, density: str, inspection: Inspection | None, generator: torch.Generator, quiet: bool) -> Model:
@@ -180,6 +190,18 @@ def _given(cloud: Tensor, manifold: Manifold, density: str, inspection: Inspecti
     found = {} if inspection is None else inspection.to_dict()
     distribution, said = _density(density, manifold, cloud, anchors, generator, quiet)
     return Model(manifold, distribution, anchors[:_ANCHORS], found, (f"manifold: given; density: {'uniform' if density == 'auto' else density}", *said))
+
+
+def _check_dimension(density: str, dim: int) -> None:
+    if density == "charts" and dim > CHARTED:
+        raise NotSupportedError(f"density: charts cover dimensions 1 to {CHARTED}, found {dim}; use density='energy'")
+
+
+def _check_ground(manifold: Manifold, distribution: object) -> None:
+    """A file holds a mixture's charts but not the set they describe, which is the model's own."""
+    sheet = distribution.atlas.sheet if isinstance(distribution, ChartMixture) else None
+    if sheet is not None and sheet is not ground_of(manifold):
+        raise NotSupportedError(f"save: the density lies on {sheet!r}, the model on another manifold; build the charts on the model's manifold")
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

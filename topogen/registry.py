@@ -6,11 +6,15 @@ A new kind is one file of its own plus one `Kind` here. Configurations are check
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
+from topogen.distributions.ball_flow import BallFlow
+from topogen.distributions.balls import BallBase, Bump
+from topogen.distributions.charts import ChartMixture
 from topogen.distributions.estimate import Estimate
 from topogen.distributions.gibbs import Energy
 from topogen.distributions.kernels import TangentKernels
@@ -18,7 +22,7 @@ from topogen.distributions.uniform import Uniform
 from topogen.errors import NotSupportedError
 from topogen.learning.correction import CorrectionNetwork
 from topogen.learning.network import ConstraintNetwork
-from topogen.manifolds.atlas import Atlas
+from topogen.manifolds.atlas import Atlas, ground_of
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.chart import Charts, GraphCharts
 from topogen.manifolds.flow_chart import FlowCharts
@@ -32,6 +36,7 @@ __all__ = ["DISTRIBUTIONS", "MANIFOLDS"]
 
 _SIZES = ("outputs", "width", "depth")
 _POTENTIAL = ("features", "frequency", "width", "depth", "bound")
+_FLOW = ("power", "bins", "width", "code")
 _NUMBERS = ("dim", "ambient_dim", "predictor_steps", "max_step", "max_iterations", "scale", "full_tolerance", "closest")
 
 
@@ -77,9 +82,7 @@ def _facts(shape: object) -> tuple[type, dict[str, Any]]:
 
 
 def _describe_atlas(atlas: Atlas) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
-    charts = atlas.charts
-    config: dict[str, Any] = {"charts": _chart_sizes(charts), "sheet": None}
-    tensors = {f"charts.{name}": value for name, value in charts.state_dict().items()} | {"tau": atlas.tau, "points": atlas.points}
+    config, tensors = _describe_cover(atlas)
     if atlas.sheet is not None:
         kind = kind_of(atlas.sheet, MANIFOLDS)
         if kind is None:
@@ -87,7 +90,16 @@ def _describe_atlas(atlas: Atlas) -> tuple[Mapping[str, Any], Mapping[str, Tenso
         inner, own = kind.describe(atlas.sheet)
         config["sheet"] = {"kind": kind.name, "config": dict(inner)}
         tensors |= {f"sheet.{name}": value for name, value in own.items()}
-    elif atlas.gate is not None:
+    return config, tensors
+
+
+def _describe_cover(atlas: Atlas) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """All of an atlas but its shared sheet."""
+    config: dict[str, Any] = {"charts": _chart_sizes(atlas.charts), "sheet": None}
+    tensors = {f"charts.{name}": value for name, value in atlas.charts.state_dict().items()}
+    # A file holds finite numbers only; no point is farther from a sheet than the largest of them.
+    tensors |= {"tau": atlas.tau.clamp(max=sys.float_info.max), "points": atlas.points}
+    if atlas.sheet is None and atlas.gate is not None:
         config["gate"] = {"radius": atlas.gate.radius, "minimum": atlas.gate.minimum}
         tensors["gate.anchors"] = atlas.gate.get_buffer("anchors")
     return config, tensors
@@ -102,13 +114,17 @@ def _chart_sizes(charts: Charts) -> dict[str, Any]:
 
 
 def _build_atlas(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Atlas:
-    charts = _build_charts(config["charts"], _part(tensors, "charts."))
     sheet = None
     if config["sheet"] is not None:
         kind = MANIFOLDS[config["sheet"]["kind"]]
         if kind.name == "atlas":
             raise ValueError("the sheet of an atlas is an atlas")
         sheet = kind.build(config["sheet"]["config"], _part(tensors, "sheet."))
+    return _build_cover(config, tensors, sheet)
+
+
+def _build_cover(config: Mapping[str, Any], tensors: Mapping[str, Tensor], sheet: Manifold | None) -> Atlas:
+    charts = _build_charts(config["charts"], _part(tensors, "charts."))
     gate = Gate(tensors["gate.anchors"], **config["gate"]) if "gate" in config else None
     return Atlas(charts, sheet, tau=tensors["tau"], points=tensors["points"], gate=gate)
 
@@ -167,6 +183,38 @@ def _known_uniform(config: Mapping[str, Any] | None, manifold: Manifold, anchors
     return Uniform(manifold, points=anchors, seed=int(config["seed"]), volume=volume)
 
 
+def _describe_mixture(mixture: ChartMixture) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    """Its charts, but not the sheet they lie on: that is the ground of the model's manifold."""
+    config, tensors = _describe_cover(mixture.atlas)
+    base, learned = _describe_base(mixture.base)
+    shares = {"weights": mixture.weights, "kept": mixture.kept, "kept_error": mixture.kept_error}
+    return config | {"sheet": "own" if mixture.atlas.sheet is None else "ground", "base": base}, {**tensors, **shares, **learned}
+
+
+def _describe_base(base: BallBase) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if isinstance(base, Bump):
+        return {"kind": "bump", "power": base.power}, {}
+    if isinstance(base, BallFlow):
+        return {"kind": "flow"} | {name: getattr(base, name) for name in _FLOW}, {f"base.{name}": value for name, value in base.state_dict().items()}
+    raise NotSupportedError(f"save: a base of type {type(base).__name__} is not registered; use Bump or BallFlow")
+
+
+def _build_mixture(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> ChartMixture:
+    atlas = _build_cover(config, tensors, {"own": None, "ground": ground_of(manifold)}[config["sheet"]])
+    base = _build_base(config["base"], _part(tensors, "base."), atlas)
+    return ChartMixture(atlas, tensors["weights"], base=base, kept=tensors["kept"], kept_error=tensors["kept_error"])
+
+
+def _build_base(config: Mapping[str, Any], state: Mapping[str, Tensor], atlas: Atlas) -> BallBase:
+    if config["kind"] == "bump":
+        return Bump(atlas.dim, float(config["power"]))
+    if config["kind"] != "flow":
+        raise ValueError(f"a base of kind {config['kind']!r}")
+    flow = BallFlow(atlas.count, atlas.dim, **{name: config[name] for name in _FLOW}).to(state["codes"].dtype)
+    flow.load_state_dict(dict(state))
+    return flow.requires_grad_(False)
+
+
 MANIFOLDS: dict[str, Kind] = {
     "implicit": Kind("implicit", lambda thing: isinstance(thing, ImplicitManifold), _describe_implicit, _build_implicit),
     "atlas": Kind("atlas", lambda thing: isinstance(thing, Atlas), _describe_atlas, _build_atlas),
@@ -178,4 +226,5 @@ MANIFOLDS: dict[str, Kind] = {
 DISTRIBUTIONS: dict[str, Kind] = {
     "uniform": Kind("uniform", lambda thing: isinstance(thing, Uniform), lambda thing: ({"seed": thing.seed}, {}), _build_uniform),
     "energy": Kind("energy", lambda thing: isinstance(thing, Energy), _describe_energy, _build_energy),
+    "charts": Kind("charts", lambda thing: isinstance(thing, ChartMixture), _describe_mixture, _build_mixture),
 }

@@ -13,6 +13,8 @@ from torch import Tensor
 
 import topogen
 from topogen.arguments import MESHES, wants_mesh
+from topogen.distributions.charts import ChartMixture
+from topogen.distributions.estimate import Estimate
 from topogen.distributions.gibbs import Energy
 from topogen.errors import InvalidInputError
 from topogen.functions import load_function
@@ -117,21 +119,49 @@ def score(options: Namespace, say: Say) -> Answer:
     on = torch.isfinite(density)
     if not bool(on.any()):
         raise InvalidInputError(f"{options.cloud}: none of {len(points)} points projects onto the manifold of {options.model}")
-    mean, error = float(density[on].mean()), float(density[on].std() / on.sum() ** 0.5)
+    mean = float(density[on].mean())
+    error = float(density[on].std() / on.sum() ** 0.5) if int(on.sum()) > 1 else None
     if options.output is not None:
-        write(options.output, density.unsqueeze(1))
+        _write_scores(options, density)
+    impossible, unprojected = _without_density(model, points[~on])
     distribution = type(model.distribution).__name__
-    text = f"mean log density {mean:.4f} +- {error:.4f} nats of {int(on.sum())} points ({distribution}); {int((~on).sum())} points have no projection"
-    document = {"mean_log_density": mean, "standard_error": error, "scored": int(on.sum()), "unprojected": int((~on).sum()), "distribution": distribution}
-    return {**document, **_normalizer(model.distribution), "output": options.output}, text, 0
+    spread = "" if error is None else f" +- {error:.4f}"
+    text = f"mean log density {mean:.4f}{spread} nats of {int(on.sum())} points ({distribution}); {unprojected} points have no projection"
+    text += f"; {impossible} lie where the density is 0 and are not in the mean" if impossible else ""
+    document = {"mean_log_density": mean, "standard_error": error, "scored": int(on.sum()), "unprojected": unprojected, "zero_density": impossible}
+    facts, said = _normalizer(model.distribution)
+    return {**document, "distribution": distribution, **facts, "output": options.output}, text + said, 0
 
 
-def _normalizer(distribution: object) -> dict[str, Any]:
-    """log Z and how it was found, for distributions that have one to estimate."""
-    if not isinstance(distribution, Energy):
-        return {}
-    found = distribution.log_normalizer()
-    return {"log_normalizer": {"value": found.value, "standard_error": found.standard_error, "method": found.method}}
+def _write_scores(options: Namespace, density: Tensor) -> None:
+    off = (~torch.isfinite(density)).nonzero().squeeze(1)
+    if len(off):
+        raise InvalidInputError(
+            f"--output: {len(off)} of {len(density)} points of {options.cloud} have no finite log density, which files do not hold, the first is row"
+            f" {int(off[0])} (counted from 0); leave them out, or leave out -o for the mean of the others"
+        )
+    write(options.output, density.unsqueeze(1))
+
+
+def _without_density(model: topogen.Model, points: Tensor) -> tuple[int, int]:
+    """How many of the points without a finite log density are on the manifold all the same, and how many have no projection."""
+    held = int(model.project(points).converged.sum()) if len(points) else 0
+    return held, len(points) - held
+
+
+def _normalizer(distribution: object) -> tuple[dict[str, Any], str]:
+    """What the normalisation rests on, for distributions that have something to estimate there."""
+    if isinstance(distribution, Energy):
+        return {"log_normalizer": _plain(distribution.log_normalizer())}, ""
+    if isinstance(distribution, ChartMixture):
+        covered, count = distribution.covered, distribution.atlas.count
+        said = f"\nnormalised by the share of what its {count} charts draw that is on the manifold, {covered.value:.4f} +- {covered.standard_error:.4f}"
+        return {"charts": count, "covered": _plain(covered)}, said
+    return {}, ""
+
+
+def _plain(found: Estimate) -> dict[str, Any]:
+    return {"value": found.value, "standard_error": found.standard_error, "method": found.method}
 
 
 def verify(options: Namespace, say: Say) -> Answer:

@@ -32,6 +32,10 @@ SECTIONS = (
     ("Atlases: discs", "discs"),
     ("Atlases: own sheets, no constraint", "own_sheets"),
     ("Geodesic distances", "geodesics"),
+    ("Charts: six wrapped normals on a torus", "atlas_density_torus"),
+    ("Charts: a von Mises density on a learned circle", "atlas_density_circle"),
+    ("Charts: floods and earthquakes on a learned sphere", "atlas_density_earth"),
+    ("Charts: protein torsions on the flat torus", "atlas_density_protein"),
 )
 
 

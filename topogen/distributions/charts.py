@@ -32,6 +32,7 @@ FIRST_DRAWS = 4000
 DRAWS = 100_000
 _CHUNK = 20_000
 _ROUNDS = 200
+_ROUNDING = 1e-12
 
 
 class Components(NamedTuple):
@@ -72,7 +73,9 @@ class ChartMixture(Distribution):
         ones = torch.ones(atlas.count, dtype=torch.float64)
         weights = _checked("weights", ones if weights is None else weights, atlas.count)
         self.atlas, self.manifold = atlas, atlas
-        self.weights = weights / weights.sum()
+        # Weights that sum to 1 already stay as they are to the last bit, so that a saved mixture is the same after loading.
+        total = weights.sum()
+        self.weights = weights if abs(float(total) - 1) < _ROUNDING else weights / total
         self.base: BallBase = Bump(atlas.dim) if base is None else base
         self.kept = _checked("kept", ones if kept is None else kept, atlas.count)
         self.kept_error = torch.zeros_like(ones) if kept_error is None else _checked("kept_error", kept_error, atlas.count, sums=False)

@@ -35,9 +35,13 @@ __all__ = ["ChartReport", "FittedCharts", "fit_charts", "fit_fine_charts"]
 
 PARTS = 10
 CROSS_VALIDATED = 40_000
-SCALES: tuple[tuple[tuple[int, ...], float], ...] = (((80,), 1.8), ((200,), 2.4), ((500,), 2.4), ((1000,), 3.0), ((100, 200, 400, 800), 2.0))
+# Numbers of charts and radii in covering radii. A curve needs the square root of what a surface needs for the same resolution.
+Scales = Sequence[tuple[Sequence[int], float]]
+CURVE_SCALES: Scales = (((8,), 2.4), ((16,), 2.4), ((32,), 2.4), ((64,), 3.0), ((128,), 3.0), ((256,), 3.0), ((8, 16, 32, 64), 2.0))
+SCALES: Scales = (((40,), 1.8), ((80,), 1.8), ((200,), 2.4), ((500,), 2.4), ((1000,), 3.0), ((100, 200, 400, 800), 2.0))
 FOLDED = 1e-3
 COVER = 20_000
+CURVE_COVER = 5_000
 LEAST = 20
 
 
@@ -96,13 +100,14 @@ def fit_fine_charts(
     manifold: Manifold,
     *,
     cover: Tensor | None = None,
-    scales: Sequence[tuple[Sequence[int], float]] = SCALES,
+    scales: Scales | None = None,
     power: float = POWER,
     generator: torch.Generator | None = None,
 ) -> FittedCharts:
     """A mixture over a fine atlas of M made for it, from points (n, D) on or near M.
 
-    Every entry of `scales` is one candidate, the numbers of charts at each of its scales and their radius in covering radii; of those that fold over M at fewer
+    Every entry of `scales` is one candidate, the numbers of charts at each of its scales and their radius in covering radii (None: 8 to 256 charts on a curve,
+    40 to 1500 above); of those that fold over M at fewer
     than one pair in a thousand (`folded_share`) the best held-out likelihood decides.
     `cover` (m, D): points of M that cover it, on which centres are chosen; when None, those of an atlas,
     else uniform ones up to dimension 3 and the data above.
@@ -111,16 +116,31 @@ def fit_fine_charts(
     data = _on(manifold, points)
     uncovered = len(points) - len(data)
     cover = _cover(manifold, data, generator) if cover is None else _on(manifold, cover)
-    atlases = _upright(manifold, cover, scales)
+    atlases = _upright(manifold, cover, _scales(manifold) if scales is None else scales)
     # The same seed holds out the same points for every candidate.
     seed = int(torch.randint(2**62, (), generator=generator))
     candidates = [_prepare(data, atlas, power, torch.Generator().manual_seed(seed)) for atlas in atlases]
     found = [_best_schedule(prepared) for prepared in candidates]
     best = max(range(len(found)), key=lambda i: found[i].held_out)
-    return _weighted(replace(candidates[best], uncovered=candidates[best].uncovered + uncovered), found[best])
+    fitted = _weighted(replace(candidates[best], uncovered=candidates[best].uncovered + uncovered), found[best])
+    return replace(fitted, report=replace(fitted.report, notes=(*fitted.report.notes, *_told(fitted, atlases, found))))
 
 
-def _upright(manifold: Manifold, cover: Tensor, scales: Sequence[tuple[Sequence[int], float]]) -> list[Atlas]:
+def _told(fitted: FittedCharts, atlases: list[Atlas], found: list[Schedule]) -> tuple[str, ...]:
+    """What there was to choose from, and what of the data and of the draws is left out."""
+    radius, covered, uncovered = fitted.distribution.atlas.charts.radius, fitted.distribution.covered, fitted.report.uncovered
+    others = ", ".join(f"{-schedule.held_out:.3f} of {atlas.count}" for atlas, schedule in zip(atlases, found, strict=True))
+    return (
+        f"density: charts of radius {float(radius.min()):.3g} to {float(radius.max()):.3g}, the best of {len(atlases)} atlases (held-out NLL {others})",
+        f"density: {100 * covered.value:.3g} % of the coordinates that charts draw belong to a point; {uncovered} data points are in no chart",
+    )
+
+
+def _scales(manifold: Manifold) -> Scales:
+    return CURVE_SCALES if manifold.dim == 1 else SCALES
+
+
+def _upright(manifold: Manifold, cover: Tensor, scales: Scales) -> list[Atlas]:
     made = [fine_atlas(manifold, cover, counts, factor=factor) for counts, factor in scales if min(counts) <= len(cover)]
     if not made:
         raise InvalidInputError(f"scales: expected numbers of charts up to {len(cover)}, the points that cover M, found {[tuple(c) for c, _ in scales]}")
@@ -234,4 +254,5 @@ def _cover(manifold: Manifold, data: Tensor, generator: torch.Generator | None) 
         return manifold.points
     if manifold.dim > LARGEST_DIMENSION:
         return data
-    return Uniform(manifold, points=None if hasattr(manifold, "volume") else data, generator=generator).sample((COVER,), generator=generator)
+    uniform = Uniform(manifold, points=None if hasattr(manifold, "volume") else data, generator=generator)
+    return uniform.sample((CURVE_COVER if manifold.dim == 1 else COVER,), generator=generator)

@@ -33,7 +33,7 @@ from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.oblique import Section, section_of
 from topogen.manifolds.sheet import full_residual_bound, on_sheet
 
-__all__ = ["Atlas", "Coordinates", "Decoded", "Members", "bump", "regular"]
+__all__ = ["Atlas", "Coordinates", "Decoded", "Members", "bump", "ground_of", "regular"]
 
 _CHUNK = 8192
 _STEPS = 12
@@ -287,6 +287,11 @@ class Atlas(Manifold):
 def regular(holds: Tensor, determinants: Tensor, flattest: float = 0.1) -> Tensor:
     """Mask (n,) of the points that some chart holds and none holds with |det A| below `flattest`, from tables (n, K); elsewhere M has no clear tangents."""
     return holds.any(1) & ~(holds & (determinants.abs() < flattest)).any(1)
+
+
+def ground_of(manifold: Manifold) -> Manifold:
+    """What an atlas describes: its shared sheet. Any other manifold, and an atlas on its own sheets, is its own ground."""
+    return manifold.sheet if isinstance(manifold, Atlas) and manifold.sheet is not None else manifold
 
 
 def bump(t: Tensor) -> Tensor:
