@@ -20,6 +20,7 @@ from topogen.errors import InvalidInputError
 from topogen.functions import load_function
 from topogen.learning.trainer import Settings
 from topogen.manifolds import Atlas, shapes
+from topogen.manifolds.atlas import ground_of
 from topogen.points import read, write
 from topogen.points.screening import suffix_of
 from topogen.saving import check_folder
@@ -80,8 +81,7 @@ def sample(options: Namespace, say: Say) -> Answer:
     if wants_mesh(options):
         if suffix not in MESHES:
             raise InvalidInputError(f"--mesh: {target.name} is no mesh file; use one of {', '.join(MESHES)}")
-        sheet = model.manifold.sheet if isinstance(model.manifold, Atlas) else None
-        mesh = mesh_of(model.manifold if sheet is None else sheet, model.anchors, resolution=options.resolution)
+        mesh = mesh_of(ground_of(model.manifold), model.anchors, resolution=options.resolution)
         write(target, mesh.vertices, mesh.faces)
         return {"output": str(target), "mesh": mesh.to_dict()}, f"wrote {target}: {mesh.to_text()}", 0
     if options.energy is not None:

@@ -23,8 +23,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError, MissingDependencyError, TopogenError
 from topogen.inspection import Inspection, inspect
 from topogen.learning.trainer import Settings
-from topogen.manifolds.atlas import Atlas
-from topogen.manifolds.base import Manifold
+from topogen.manifolds.atlas import Atlas, ground_of
 from topogen.manifolds.gate import half_ball_centroid
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.model import Model, fit
@@ -144,15 +143,9 @@ def _mesh(model: Model, points: Tensor) -> tuple[Mesh | None, str]:
     if (model.manifold.dim, model.manifold.ambient_dim) != (2, 3):
         return None, ""
     try:
-        return mesh_of(_ground(model), points), ""
+        return mesh_of(ground_of(model.manifold), points), ""
     except TopogenError as error:
         return None, f"none: {error}"
-
-
-def _ground(model: Model) -> Manifold:
-    """The manifold, or the shared sheet of an atlas."""
-    sheet = model.manifold.sheet if isinstance(model.manifold, Atlas) else None
-    return model.manifold if sheet is None else sheet
 
 
 def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
@@ -176,7 +169,7 @@ def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
 
 def _edge(model: Model) -> Callable[[Tensor], Tensor] | None:
     """Which points (n, D) lie beyond the gate or, on a straight edge, within about a third of its radius; None for a manifold without a gate."""
-    manifold = _ground(model)
+    manifold = ground_of(model.manifold)
     if not isinstance(manifold, ImplicitManifold) or manifold.gate is None:
         return None
     gate, margin = manifold.gate, half_ball_centroid(manifold.dim) / 2

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.manifolds import Atlas, Manifold
+from topogen.manifolds import Manifold
+from topogen.manifolds.atlas import ground_of
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.shapes import Shape
 from topogen.points import as_points, read
@@ -40,8 +41,7 @@ class ManifoldSubject:
     @property
     def ground(self) -> Manifold:
         """The manifold itself, or the shared sheet that an atlas describes."""
-        sheet = self.manifold.sheet if isinstance(self.manifold, Atlas) else None
-        return self.manifold if sheet is None else sheet
+        return ground_of(self.manifold)
 
     @property
     def closed(self) -> bool:
