@@ -80,22 +80,22 @@ def local_dimensions(cloud: Tensor, neighbours: int = 16) -> Tensor:
 
 
 def draw(path: Path, cloud: Tensor, dims: Tensor, atlases: dict[int, Atlas]) -> None:
-    """The local dimension of every point (n, 3), and beside it the chart in whose middle it lies."""
+    """The local dimension of every point (n, 3), and beside it points drawn from the charts, coloured by chart."""
     figure = Figure(figsize=(12, 5.5), layout="constrained")
     left, right = (figure.add_subplot(1, 2, i, projection="3d") for i in (1, 2))
     for dim, atlas in atlases.items():
         piece = cloud[dims == dim]
         left.scatter(*piece.T.numpy(), s=4, linewidths=0, color="tab:blue" if dim == 2 else "tab:orange", label=f"dimension {dim}")
+        patches = Uniform(atlas).sample((30_000 if dim == 2 else 3000,), generator=torch.Generator().manual_seed(0))
         # Only the side of the sphere that faces the viewer, or its back would shine through.
-        piece = piece if dim == 1 else piece[piece @ VIEW > 0.1]
-        right.scatter(*piece.T.numpy(), s=12, linewidths=0, c=(7 * atlas.encode(piece).chart % 20).numpy(), cmap="tab20", vmin=0, vmax=19)
+        patches = patches if dim == 1 else patches[patches @ VIEW > 0.1]
+        right.scatter(*patches.T.numpy(), s=6, linewidths=0, c=(7 * atlas.encode(patches).chart % 20).numpy(), cmap="tab20", vmin=0, vmax=19)
     left.set_title("Local dimension")
     left.legend(loc="upper left")
     right.set_title(f"{atlases[2].count} charts of the sphere, {atlases[1].count} of the circle")
     for panel in (left, right):
-        panel.set(xlabel="x1", ylabel="x2", zlabel="x3")
         panel.set_aspect("equal")
-        panel.locator_params(nbins=5)
+        panel.set_axis_off()
         panel.view_init(*ANGLES)
     figure.savefig(path, dpi=110)
 

@@ -46,9 +46,8 @@ def main() -> int:
     shortcut = float((chord / length).max())
     asymmetry = float((back / length[:some] - 1).abs().max())
     triangle = float((length[some : 2 * some] / (length[:some] + between)).max())
-    print(
-        f"{len(length)} geodesics, {int(paths.converged.sum())} converged; the longest is {float(length.max()):.3f}, its chord {float(chord[length.argmax()]):.3f}"
-    )
+    longest = int(length.argmax())
+    print(f"{len(length)} geodesics, {int(paths.converged.sum())} converged; the longest is {length[longest]:.3f}, its chord {chord[longest]:.3f}")
     print(f"chord over length at most {shortcut:.4f}; the way back differs by {100 * asymmetry:.1e} %; one side over the two others at most {triangle:.4f}")
     draw(options.output, points, distances(points, targets, torch.cat([length.new_zeros(1), length])), paths.nodes, length)
     print(f"picture in {options.output}")

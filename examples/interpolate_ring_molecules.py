@@ -1,8 +1,9 @@
 """Interpolate between forms of a ring molecule along the manifold of its conformations: no bond is stretched on the way.
 
-Eight carbon atoms in a ring, as in cyclooctane, are 24 coordinates; 8 bond lengths, 8 distances of next neighbours (the bond angles), the centre and three equations
-that fix the turning in space leave a surface. Its geodesics bend the ring from one form to another by torsions alone, whereas straight lines in R^24 squeeze
-the bonds. With --data FILE the forms are taken from the published conformations (pointsCycloOctane.mat), else they are found by projection.
+Eight carbon atoms in a ring, as in cyclooctane, are 24 coordinates; 8 bond lengths, 8 distances of next neighbours (the bond angles), the centre and three
+equations that fix the turning in space leave a surface. Its geodesics bend the ring from one form to another by torsions alone, whereas straight lines in
+R^24 squeeze the bonds. With --data FILE the forms are taken from the published conformations (pointsCycloOctane.mat), else they are found by projection.
+Two forms may lie in different components, then no path joins them and the pair is left out.
 The picture shows the worst bond along both ways, and the ring on its way.
 
     python examples/interpolate_ring_molecules.py --output ring.png
