@@ -3,7 +3,8 @@
 A constraint is learned from a cloud in R^4 and its zero set covered by charts. `topogen.certify` then reads the topology from three sources that know
 nothing of each other: the nerve of the cover, persistent homology of uniform samples, and homology of the data. Around one cycle of overlapping charts the
 transitions reverse orientation an odd number of times, which proves that the surface has one side only.
-The picture shows the charts, and their nerve with that cycle. In short mode the surface is given in closed form instead of learned.
+The picture shows the charts, and their nerve with that cycle. In short mode the charts are fitted to exact samples and
+nothing is learned.
 
     python examples/certify_a_klein_bottle.py --output klein.png
 """
@@ -15,15 +16,16 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 import topogen
-from topogen.learning.atlas import learn_atlas
+from topogen.learning.atlas import objection_to
+from topogen.learning.cover import good_cover
 from topogen.manifolds import Atlas
 from topogen.manifolds.shapes import KleinBottle
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "klein_bottle.npy"
-SAMPLES_IN_SHORT = 4000
+# Fewer leave some intersections of charts without a sample, and the nerve with holes.
+SAMPLES_IN_SHORT = 12_000
 EXPECTED = {2: (1, 2, 1), 3: (1, 1, 0)}
 
 
@@ -31,7 +33,7 @@ def main() -> int:
     """Learn, certify, draw; returns 0 if the sources agree on a Klein bottle and an odd cycle of charts says that it is not orientable."""
     options = parse()
     cloud = topogen.points.read(DATA)
-    atlas = given(cloud, options.seed) if options.short else topogen.fit(cloud, manifold="atlas", seed=options.seed).manifold
+    atlas = given(options.seed) if options.short else topogen.fit(cloud, manifold="atlas", seed=options.seed).manifold
     found = topogen.certify(atlas, cloud, samples=SAMPLES_IN_SHORT if options.short else None, seed=options.seed)
 
     for field, expected in EXPECTED.items():
@@ -44,7 +46,7 @@ def main() -> int:
     draw(options.output, atlas, cycle)
     print(f"picture in {options.output}")
     right = all(found.nerve_betti[field] == expected for field, expected in EXPECTED.items())
-    return 0 if right and found.orientable is False and len(cycle) > 0 and found.agrees is not False else 1
+    return 0 if right and found.orientable is False and len(cycle) > 0 and found.agrees is True else 1
 
 
 def parse() -> argparse.Namespace:
@@ -52,13 +54,14 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Certify a Klein bottle by charts.")
     parser.add_argument("--output", type=Path, default=Path("certify_a_klein_bottle.png"), help="the picture (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--short", action="store_true", help="charts of a given Klein bottle, to try it out")
+    parser.add_argument("--short", action="store_true", help="charts fitted to exact samples, to try it out")
     return parser.parse_args()
 
 
-def given(cloud: Tensor, seed: int) -> Atlas:
-    """Charts of the Klein bottle in closed form."""
-    return learn_atlas(KleinBottle(), cloud, samples=SAMPLES_IN_SHORT, generator=torch.Generator().manual_seed(seed)).atlas
+def given(seed: int) -> Atlas:
+    """Charts fitted to exact samples of a Klein bottle, without training."""
+    samples = KleinBottle().sample(SAMPLES_IN_SHORT, generator=torch.Generator().manual_seed(seed))
+    return good_cover(samples, 2, accept=objection_to).atlas
 
 
 def draw(path: Path, atlas: Atlas, cycle: tuple[int, ...]) -> None:

@@ -94,7 +94,8 @@ def draw(path: Path, cloud: Tensor, dims: Tensor, atlases: dict[int, Atlas]) -> 
     left.legend(loc="upper left")
     right.set_title(f"{atlases[2].count} charts of the sphere, {atlases[1].count} of the circle")
     for panel in (left, right):
-        panel.set_aspect("equal")
+        panel.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), zlim=(-1.4, 1.4))
+        panel.set_box_aspect((1, 1, 1), zoom=1.4)
         panel.set_axis_off()
         panel.view_init(*ANGLES)
     figure.savefig(path, dpi=110)

@@ -137,7 +137,7 @@ def draw(path: Path, share: Tensor, bent: Tensor, squeezed: Tensor, curved: Tens
             panel = figure.add_subplot(grid[row, 2 + column], projection="3d")
             panel.plot(*torch.cat([ring, ring[:1]]).T.numpy(), marker="o", markersize=5, linewidth=2, color=colour)
             panel.set(xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), zlim=(-1.7, 1.7), title=f"{name}, {share[place]:.2f}")
-            panel.set_box_aspect((1, 1, 1), zoom=1.6)
+            panel.set_box_aspect((1, 1, 1), zoom=1.25)
             panel.set_axis_off()
     figure.savefig(path, dpi=110)
 
