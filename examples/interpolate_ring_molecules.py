@@ -3,7 +3,7 @@
 Eight carbon atoms in a ring, as in cyclooctane, are 24 coordinates; 8 bond lengths, 8 distances of next neighbours (the bond angles), the centre and three
 equations that fix the turning in space leave a surface. Its geodesics bend the ring from one form to another by torsions alone, whereas straight lines in
 R^24 squeeze the bonds. With --data FILE the forms are taken from the published conformations (pointsCycloOctane.mat), else they are found by projection.
-Two forms may lie in different components, then no path joins them and the pair is left out.
+Pairs between which the search finds no path are counted and left out.
 The picture shows the worst bond along both ways, and the ring on its way.
 
     python examples/interpolate_ring_molecules.py --output ring.png
@@ -136,7 +136,7 @@ def draw(path: Path, share: Tensor, bent: Tensor, squeezed: Tensor, curved: Tens
             ring = frames[place].reshape(ATOMS, 3)
             panel = figure.add_subplot(grid[row, 2 + column], projection="3d")
             panel.plot(*torch.cat([ring, ring[:1]]).T.numpy(), marker="o", markersize=5, linewidth=2, color=colour)
-            panel.set(xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), zlim=(-1.7, 1.7), title=f"{name}, {share[place]:.2f}")
+            panel.set(xlim=(-2.1, 2.1), ylim=(-2.1, 2.1), zlim=(-2.1, 2.1), title=f"{name}, {share[place]:.2f}")
             panel.set_box_aspect((1, 1, 1), zoom=1.25)
             panel.set_axis_off()
     figure.savefig(path, dpi=110)
