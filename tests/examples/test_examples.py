@@ -12,6 +12,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 SECONDS = 120
+DATA = pathlib.Path(os.environ.get("TOPOGEN_DATA", "nowhere"))
+CYCLOOCTANE = DATA / "cyclooctane" / "pointsCycloOctane.mat"
 SCRIPTS = {
     "fit_a_knot.py": "homology of a circle: CONFIRMED",
     "optimise_on_a_learned_manifold.py": "geoopt reaches",
@@ -19,6 +21,10 @@ SCRIPTS = {
     "sample_a_ring_molecule.py": "bond lengths are kept",
     "sample_a_robot_arm.py": "links and line are kept",
     "tilt_a_learned_knot.py": "standard errors apart",
+    "certify_a_klein_bottle.py": "orientable: False; odd cycle of charts",
+    "geodesics_on_a_bunny.py": "chord over length at most",
+    "interpolate_ring_molecules.py": "bond lengths change by at most",
+    "cover_a_sphere_and_a_circle.py": "dimensions found in the cloud: (1, 2)",
 }
 
 
@@ -51,6 +57,13 @@ def test_example(tmp_path, script, key_line):
     width, height = size(tmp_path / "picture.png")
     assert 400 <= width <= 2000
     assert 400 <= height <= 2000
+
+
+@pytest.mark.skipif(not CYCLOOCTANE.is_file(), reason="TOPOGEN_DATA names no folder with cyclooctane")
+def test_published_conformations_are_interpolated(tmp_path):
+    done = run(tmp_path, "interpolate_ring_molecules.py", "--data", str(CYCLOOCTANE))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert SCRIPTS["interpolate_ring_molecules.py"] in done.stdout
 
 
 def test_the_pipeline_refutes_a_torus_as_a_klein_bottle(tmp_path):
