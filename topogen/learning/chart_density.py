@@ -35,10 +35,12 @@ __all__ = ["ChartReport", "FittedCharts", "fit_charts", "fit_fine_charts"]
 
 PARTS = 10
 CROSS_VALIDATED = 40_000
-# Numbers of charts and radii in covering radii. A curve needs the square root of what a surface needs for the same resolution.
+# Numbers of charts and radii in covering radii, by dimension. A curve needs the square root of what a surface needs for the same resolution; in three
+# dimensions as many wide charts would hold every point many times over. The last candidates are for data in clusters far finer than M.
 Scales = Sequence[tuple[Sequence[int], float]]
-CURVE_SCALES: Scales = (((8,), 2.4), ((16,), 2.4), ((32,), 2.4), ((64,), 3.0), ((128,), 3.0), ((256,), 3.0), ((8, 16, 32, 64), 2.0))
-SCALES: Scales = (((40,), 1.8), ((80,), 1.8), ((200,), 2.4), ((500,), 2.4), ((1000,), 3.0), ((100, 200, 400, 800), 2.0))
+CURVE_SCALES: Scales = (((8,), 2.4), ((16,), 2.4), ((32,), 2.4), ((64,), 3.0), ((128,), 3.0), ((256,), 3.0), ((16, 64, 256, 1024), 2.0))
+SURFACE_SCALES: Scales = (((40,), 1.8), ((80,), 1.8), ((200,), 2.4), ((500,), 2.4), ((1000,), 3.0), ((100, 200, 400, 800), 2.0), ((100, 400, 1600, 6400), 2.0))
+SCALES: Scales = (((60,), 1.6), ((200,), 1.6), ((600,), 1.8), ((100, 400, 1600), 1.6))
 FOLDED = 1e-3
 COVER = 20_000
 CURVE_COVER = 5_000
@@ -106,8 +108,8 @@ def fit_fine_charts(
 ) -> FittedCharts:
     """A mixture over a fine atlas of M made for it, from points (n, D) on or near M.
 
-    Every entry of `scales` is one candidate, the numbers of charts at each of its scales and their radius in covering radii (None: 8 to 256 charts on a curve,
-    40 to 1500 above); of those that fold over M at fewer
+    Every entry of `scales` is one candidate, the numbers of charts at each of its scales and their radius in covering radii (None: up to 1360 charts
+    on a curve, 8500 on a surface, 2100 above); of those that fold over M at fewer
     than one pair in a thousand (`folded_share`) the best held-out likelihood decides.
     `cover` (m, D): points of M that cover it, on which centres are chosen; when None, those of an atlas,
     else uniform ones up to dimension 3 and the data above.
@@ -137,7 +139,7 @@ def _told(fitted: FittedCharts, atlases: list[Atlas], found: list[Schedule]) -> 
 
 
 def _scales(manifold: Manifold) -> Scales:
-    return CURVE_SCALES if manifold.dim == 1 else SCALES
+    return {1: CURVE_SCALES, 2: SURFACE_SCALES}.get(manifold.dim, SCALES)
 
 
 def _upright(manifold: Manifold, cover: Tensor, scales: Scales) -> list[Atlas]:
