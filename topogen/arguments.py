@@ -69,6 +69,7 @@ def _sample(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("-o", "--output", required=True, metavar="FILE", help="npy npz csv tsv xyz ply off obj stl; without -n mesh formats hold the zero set")
     verb.add_argument("--mesh", action=argparse.BooleanOptionalAction, default=None, help="write the zero set of a surface in R^3 as a mesh, or do not")
     verb.add_argument("--energy", metavar="FILE.py:FUNCTION", help="tilt the model's density by exp(-energy); the function maps rows (n, D) to (n,)")
+    verb.add_argument("--steps", type=_positive, metavar="N", help="steps of the flow of a diffusion or flow model (default: as many as its accuracy needs)")
     verb.add_argument("--resolution", type=_positive, default=96, help="cells of the mesh's grid along the longest side (default 96)")
 
 
@@ -150,9 +151,11 @@ def _learning(verb: argparse.ArgumentParser) -> None:
         "--manifold", choices=("auto", "implicit", "atlas"), default="auto", help="atlas: cover the learned zero set by charts as well, and certify them"
     )
     verb.add_argument(
-        "--density", choices=("auto", "uniform", "energy", "charts"), default="auto",
-        help="what is learned on the manifold (default: uniform); charts: a mixture over small charts, exactly normalised, dimensions 1 to 3",
+        "--density", choices=("auto", "uniform", "energy", "charts", "diffusion", "flow"), default="auto",
+        help="what is learned on the manifold (default: uniform); charts: a mixture over small charts, exactly normalised, dimensions 1 to 3;"
+        " diffusion, flow: a field that carries the uniform distribution to the data within the manifold",
     )  # fmt: skip
+    verb.add_argument("--density-steps", type=_positive, metavar="N", help="training steps of a diffusion or flow (default 8000)")
     verb.add_argument("--closed", action="store_true", help="the manifold has no boundary; where data are missing there are gaps")
     verb.add_argument("--steps", type=_positive, help="training steps (default 4000)")
 

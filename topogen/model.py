@@ -22,20 +22,22 @@ from topogen.errors import CheckpointError, InvalidInputError, NotSupportedError
 from topogen.inspection import Inspection, inspect
 from topogen.learning.atlas import learn_atlas
 from topogen.learning.chart_density import fit_fine_charts
+from topogen.learning.diffusion import fit_diffusion
 from topogen.learning.fitting import Fitted, fit_implicit
+from topogen.learning.flow_matching import fit_flow
 from topogen.learning.residual import fit_energy
 from topogen.learning.trainer import Settings
 from topogen.manifolds.atlas import Atlas, ground_of
 from topogen.manifolds.base import Manifold, Projection
 from topogen.manifolds.implicit import ImplicitManifold
-from topogen.points import clean
+from topogen.points import as_points, clean, distinct
 from topogen.registry import DISTRIBUTIONS, MANIFOLDS
 from topogen.saving import Description, Kind, kind_of, read_folder, write_folder
 
 __all__ = ["Model", "fit", "load"]
 
 MANIFOLD_CHOICES = ("auto", "implicit", "atlas")
-DENSITY_CHOICES = ("auto", "uniform", "energy", "charts")
+DENSITY_CHOICES = ("auto", "uniform", "energy", "charts", "diffusion", "flow")
 CHARTED = 3
 _ANCHORS = 20_000
 
@@ -117,6 +119,8 @@ def fit(
     generator: torch.Generator | None = None,
     checkpoint: str | Path | None = None,
     closed: bool = False,
+    context: Tensor | None = None,
+    density_settings: Settings | None = None,
     quiet: bool = False,
 ) -> Model:
     """Fit a model to a cloud (n, D).
@@ -126,12 +130,15 @@ def fit(
         manifold: "implicit" learns a constraint; "atlas" covers its zero set by charts as well (dimensions 1 to 3); "auto" is "implicit", which needs less time
             and has the same points; a `Manifold` is taken as given.
         density: "uniform"; "energy" learns where on M the data lie (`learning.residual`); "charts" learns that as a mixture over many small charts, exactly
-            normalised and sampled (`learning.chart_density`), in dimensions 1 to 3; "auto" is "uniform", which is what the topology is verified on.
+            normalised and sampled (`learning.chart_density`), in dimensions 1 to 3; "diffusion" and "flow" learn it as what a field on M carries the uniform
+            distribution to (`learning.diffusion`, `learning.flow_matching`); "auto" is "uniform", which is what the topology is verified on.
         dim: dimension of M, estimated when None.
         seed: seeds the generator when none is given; same machine, versions, threads and seed: same bits.
         settings: steps, batch, rate of the training; inspection: an `Inspection` of the same points made before.
-        checkpoint: file a training run resumes from and keeps rewriting.
+        checkpoint: file a training run resumes from and keeps rewriting; the training of a diffusion or flow adds ".density" to its name.
         closed: M has no boundary, whatever the data look like; they are gaps then (floods on land, M the sphere), and no gate is set.
+        context: integer labels (n,) or vectors (n, c), one per point, that a diffusion or flow is to depend on.
+        density_settings: steps, batch, rate of the training of a diffusion or flow.
         quiet: no progress bar.
 
     Raises InvalidInputError for unusable points or names, NotSupportedError for charts above dimension 3, DivergenceError when training fails.
@@ -140,47 +147,90 @@ def fit(
     _check_choice("density", density, DENSITY_CHOICES)
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
     cloud, _ = clean(points)
+    wanted = _Wanted(density, _context_of(context, points, density), density_settings, None if checkpoint is None else Path(checkpoint), quiet)
     if isinstance(manifold, Manifold):
         _check_dimension(density, manifold.dim)
-        return _given(cloud, manifold, density, inspection, generator, quiet)
+        return _given(cloud, manifold, wanted, inspection, generator)
     found = inspection if inspection is not None else inspect(cloud, dim=dim, generator=generator)
     _check_dimension(density, found.dim)
     fitted = fit_implicit(
         cloud, found.dim, boundary=found.has_boundary and not closed, pieces=len(found.dimension.mixed) > 1, settings=settings, generator=generator,
         checkpoint=None if checkpoint is None else Path(checkpoint), quiet=quiet,
     )  # fmt: skip
-    return _assemble(fitted, found, cloud, manifold, density, generator, quiet)
+    return _assemble(fitted, found, cloud, manifold, wanted, generator)
 
 
-def _assemble(fitted: Fitted, found: Inspection, cloud: Tensor, manifold: str, density: str, generator: torch.Generator, quiet: bool) -> Model:
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked of the density."""
+
+    density: str
+    context: Tensor | None
+    settings: Settings | None
+    checkpoint: Path | None
+    quiet: bool
+
+
+def _assemble(fitted: Fitted, found: Inspection, cloud: Tensor, manifold: str, wanted: _Wanted, generator: torch.Generator) -> Model:
     chosen = []
     if manifold == "auto":
         chosen.append("manifold: implicit, which charts are not needed for; manifold='atlas' adds coordinates and certificates")
-    if density == "auto":
-        chosen.append("density: uniform, on which the topology is verified; density='energy' or 'charts' learns where on the manifold the data lie")
+    if wanted.density == "auto":
+        chosen.append(
+            "density: uniform, on which the topology is verified; density='energy', 'charts', 'diffusion' or 'flow' learns where on the manifold the data lie"
+        )
     anchors = fitted.anchors[:_ANCHORS]
-    charted = learn_atlas(fitted.manifold, anchors, generator=generator, quiet=quiet) if manifold == "atlas" else None
+    charted = learn_atlas(fitted.manifold, anchors, generator=generator, quiet=wanted.quiet) if manifold == "atlas" else None
     learned = fitted.manifold if charted is None else charted.atlas
-    distribution, said = _density(density, learned, cloud, anchors, generator, quiet)
+    distribution, said = _density(wanted, learned, cloud, anchors, generator)
     notes = (*chosen, *fitted.notes, *(charted.notes if charted is not None else ()), *said)
     return Model(learned, distribution, anchors, found.to_dict(), notes, fitted.summary())
 
 
 def _density(
-    density: str, manifold: Manifold, cloud: Tensor, anchors: Tensor, generator: torch.Generator, quiet: bool
-) -> tuple[Uniform | Energy | ChartMixture, tuple[str, ...]]:
+    wanted: _Wanted, manifold: Manifold, cloud: Tensor, anchors: Tensor, generator: torch.Generator
+) -> tuple[torch.distributions.Distribution, tuple[str, ...]]:
     """The distribution of that name, and what is to be said about it."""
-    if density == "charts":
+    if wanted.density == "charts":
         cover = manifold.points if isinstance(manifold, Atlas) else None
         charted = fit_fine_charts(cloud, ground_of(manifold), cover=cover, generator=generator)
         return charted.distribution, charted.report.notes
-    if density == "energy":
-        fitted = fit_energy(cloud, ground_of(manifold), generator=generator, quiet=quiet)
+    if wanted.density == "energy":
+        fitted = fit_energy(cloud, ground_of(manifold), generator=generator, quiet=wanted.quiet)
         return fitted.distribution, fitted.notes
+    if wanted.density in ("diffusion", "flow"):
+        return _carried(wanted, ground_of(manifold), cloud, anchors, generator)
     return Uniform(manifold, points=anchors, generator=generator), ()
 
 
-def _given(cloud: Tensor, manifold: Manifold, density: str, inspection: Inspection | None, generator: torch.Generator, quiet: bool) -> Model:
+def _carried(
+    wanted: _Wanted, manifold: Manifold, cloud: Tensor, anchors: Tensor, generator: torch.Generator
+) -> tuple[torch.distributions.Distribution, tuple[str, ...]]:
+    """A diffusion or a flow on M."""
+    fit_one = fit_diffusion if wanted.density == "diffusion" else fit_flow
+    file = None if wanted.checkpoint is None else wanted.checkpoint.with_name(f"{wanted.checkpoint.name}.density")
+    uniform = Uniform(manifold, points=anchors, generator=generator)
+    found = fit_one(
+        cloud, manifold, context=wanted.context, settings=wanted.settings, uniform=uniform, generator=generator, checkpoint=file, quiet=wanted.quiet
+    )
+    return found.distribution, found.notes
+
+
+def _context_of(context: Tensor | None, points: Any, density: str) -> Tensor | None:
+    """The contexts of the distinct points."""
+    if context is None:
+        return None
+    if density not in ("diffusion", "flow"):
+        raise InvalidInputError(f"context: only a diffusion or flow depends on one, found density={density!r}")
+    rows = distinct(points)
+    context = torch.as_tensor(context)
+    found = len(as_points(points))
+    if not context.ndim or len(context) != found:
+        raise InvalidInputError(f"context: expected one for each of the {found} points, found shape {tuple(context.shape)}")
+    return context[rows]
+
+
+def _given(cloud: Tensor, manifold: Manifold, wanted: _Wanted, inspection: Inspection | None, generator: torch.Generator) -> Model:
     if cloud.shape[1] != manifold.ambient_dim:
         raise InvalidInputError(f"manifold: {manifold!r} lies in R^{manifold.ambient_dim}, the points in R^{cloud.shape[1]}")
     projection = manifold.project(cloud)
@@ -188,8 +238,9 @@ def _given(cloud: Tensor, manifold: Manifold, density: str, inspection: Inspecti
     if len(anchors) < manifold.dim + 2:
         raise InvalidInputError(f"manifold: only {len(anchors)} of {len(cloud)} points project onto {manifold!r}")
     found = {} if inspection is None else inspection.to_dict()
-    distribution, said = _density(density, manifold, cloud, anchors, generator, quiet)
-    return Model(manifold, distribution, anchors[:_ANCHORS], found, (f"manifold: given; density: {'uniform' if density == 'auto' else density}", *said))
+    distribution, said = _density(wanted, manifold, cloud, anchors, generator)
+    density = "uniform" if wanted.density == "auto" else wanted.density
+    return Model(manifold, distribution, anchors[:_ANCHORS], found, (f"manifold: given; density: {density}", *said))
 
 
 def _check_dimension(density: str, dim: int) -> None:

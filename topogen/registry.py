@@ -10,14 +10,20 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from topogen.distributions.ball_flow import BallFlow
 from topogen.distributions.balls import BallBase, Bump
+from topogen.distributions.carried import Carried
 from topogen.distributions.charts import ChartMixture
+from topogen.distributions.diffusion import Diffusion
 from topogen.distributions.estimate import Estimate
+from topogen.distributions.field import FieldNetwork
+from topogen.distributions.flow_matching import FlowMatching
 from topogen.distributions.gibbs import Energy
 from topogen.distributions.kernels import TangentKernels
+from topogen.distributions.pieces import Ground, Pieces
 from topogen.distributions.uniform import Uniform
 from topogen.errors import NotSupportedError
 from topogen.learning.correction import CorrectionNetwork
@@ -37,6 +43,7 @@ __all__ = ["DISTRIBUTIONS", "MANIFOLDS"]
 _SIZES = ("outputs", "width", "depth")
 _POTENTIAL = ("features", "frequency", "width", "depth", "bound")
 _FLOW = ("power", "bins", "width", "code")
+_FIELD = ("width", "depth", "context")
 _NUMBERS = ("dim", "ambient_dim", "predictor_steps", "max_step", "max_iterations", "scale", "full_tolerance", "closest")
 
 
@@ -215,6 +222,37 @@ def _build_base(config: Mapping[str, Any], state: Mapping[str, Tensor], atlas: A
     return flow.requires_grad_(False)
 
 
+def _describe_carried(density: Carried) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    ground, field = density.base.ground, density.field
+    config: dict[str, Any] = {"volume": ground.volume, "tolerance": density.tolerance, "field": {name: getattr(field, name) for name in _FIELD}}
+    config |= {"times": list(density.times)} if isinstance(density, Diffusion) else {}
+    tensors = {f"field.{name}": value for name, value in field.state_dict().items()}
+    return config, tensors | {"pool": ground.pool, "labels": ground.labels, "weights": density.base.weights}
+
+
+def _build_base_of_motion(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold) -> tuple[Pieces, FieldNetwork]:
+    ground = Ground(ground_of(manifold), tensors["pool"], float(config["volume"]), tensors["labels"])
+    state = _part(tensors, "field.")
+    width, depth, context = (int(config["field"][name]) for name in _FIELD)
+    times = None if config.get("times") is None else (float(config["times"][0]), float(config["times"][1]))
+    field = FieldNetwork(
+        state["centre"], float(state["scale"]), features=state["frequencies"].shape[1], width=width, depth=depth, context=context, times=times,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    field.load_state_dict(dict(state))
+    return Pieces(ground, tensors["weights"]), field
+
+
+def _build_diffusion(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> Diffusion:
+    base, field = _build_base_of_motion(config, tensors, manifold)
+    low, high = (float(time) for time in config["times"])
+    return Diffusion(base, field, (low, high), tolerance=float(config["tolerance"]))
+
+
+def _build_flow_matching(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> FlowMatching:
+    return FlowMatching(*_build_base_of_motion(config, tensors, manifold), tolerance=float(config["tolerance"]))
+
+
 MANIFOLDS: dict[str, Kind] = {
     "implicit": Kind("implicit", lambda thing: isinstance(thing, ImplicitManifold), _describe_implicit, _build_implicit),
     "atlas": Kind("atlas", lambda thing: isinstance(thing, Atlas), _describe_atlas, _build_atlas),
@@ -227,4 +265,6 @@ DISTRIBUTIONS: dict[str, Kind] = {
     "uniform": Kind("uniform", lambda thing: isinstance(thing, Uniform), lambda thing: ({"seed": thing.seed}, {}), _build_uniform),
     "energy": Kind("energy", lambda thing: isinstance(thing, Energy), _describe_energy, _build_energy),
     "charts": Kind("charts", lambda thing: isinstance(thing, ChartMixture), _describe_mixture, _build_mixture),
+    "diffusion": Kind("diffusion", lambda thing: isinstance(thing, Diffusion), _describe_carried, _build_diffusion),
+    "flow": Kind("flow", lambda thing: isinstance(thing, FlowMatching), _describe_carried, _build_flow_matching),
 }

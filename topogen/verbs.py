@@ -13,11 +13,13 @@ from torch import Tensor
 
 import topogen
 from topogen.arguments import MESHES, wants_mesh
+from topogen.distributions.carried import Carried
 from topogen.distributions.charts import ChartMixture
 from topogen.distributions.estimate import Estimate
 from topogen.distributions.gibbs import Energy
 from topogen.errors import InvalidInputError
 from topogen.functions import load_function
+from topogen.learning.carrying import carried_settings
 from topogen.learning.trainer import Settings
 from topogen.manifolds import Atlas, shapes
 from topogen.manifolds.atlas import ground_of
@@ -64,7 +66,7 @@ def fit(options: Namespace, say: Say) -> Answer:
     inspection = topogen.inspect(points, dim=options.dim, fields=options.fields, seed=options.seed, budget=_budget(options))
     model = topogen.fit(
         points, options.manifold, options.density, seed=options.seed, settings=_settings(options), inspection=inspection,
-        checkpoint=options.checkpoint, closed=options.closed, quiet=options.quiet,
+        density_settings=_density_settings(options), checkpoint=options.checkpoint, closed=options.closed, quiet=options.quiet,
     )  # fmt: skip
     model.save(target)
     text = "\n".join([f"saved {target}: {model.manifold!r}", *(f"- {note}" for note in model.notes)])
@@ -86,9 +88,18 @@ def sample(options: Namespace, say: Say) -> Answer:
         return {"output": str(target), "mesh": mesh.to_dict()}, f"wrote {target}: {mesh.to_text()}", 0
     if options.energy is not None:
         model = model.tilt(load_function(options.energy))
-    write(target, model.sample(options.n, generator=torch.Generator().manual_seed(options.seed)))
+    write(target, _drawn(model, options))
     tilted = "" if options.energy is None else f" of the model tilted by {options.energy}"
     return {"output": str(target), "n": options.n, "energy": options.energy}, f"wrote {target}: {options.n} points{tilted}", 0
+
+
+def _drawn(model: topogen.Model, options: Namespace) -> Tensor:
+    generator = torch.Generator().manual_seed(options.seed)
+    if options.steps is None:
+        return model.sample(options.n, generator=generator)
+    if not isinstance(model.distribution, Carried):
+        raise InvalidInputError(f"--steps: {options.model} has a density of type {type(model.distribution).__name__}, which takes no steps; leave it out")
+    return model.distribution.sample((options.n,), generator=generator, steps=options.steps)
 
 
 def project(options: Namespace, say: Say) -> Answer:
@@ -201,7 +212,8 @@ def run(options: Namespace, say: Say) -> Answer:
     points = _read(options.cloud, options)
     outcome = run_all(
         points, options.output, expect=options.expect, fields=options.fields, dim=options.dim, manifold=options.manifold, density=options.density,
-        n_samples=options.n, seed=options.seed, settings=_settings(options), budget=_budget(options), say=say, quiet=options.quiet,
+        n_samples=options.n, seed=options.seed, settings=_settings(options), density_settings=_density_settings(options), budget=_budget(options),
+        say=say, quiet=options.quiet,
     )  # fmt: skip
     return {"output": options.output, **outcome.to_dict()}, f"{outcome.to_text()}\nwritten   {options.output}", outcome.verification.exit_code
 
@@ -227,6 +239,10 @@ def _read(path: str, options: Namespace) -> Tensor:
 
 def _settings(options: Namespace) -> Settings | None:
     return None if options.steps is None else Settings(steps=options.steps)
+
+
+def _density_settings(options: Namespace) -> Settings | None:
+    return None if options.density_steps is None else carried_settings(options.density_steps)
 
 
 def _budget(options: Namespace) -> Budget | None:

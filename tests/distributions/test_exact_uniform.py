@@ -13,9 +13,9 @@ from torch import Tensor
 
 from topogen.distributions import Uniform
 from topogen.distributions.patches import Patches, patches_on
-from topogen.distributions.reach import ball_volume, reach_at
 from topogen.distributions.tube import Tube, _checked, tube_around
 from topogen.errors import InvalidInputError, ProjectionError
+from topogen.geometry.reach import ball_volume, reach_at
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.gate import Gate
 from topogen.manifolds.shapes import Torus

@@ -103,10 +103,10 @@ def test_early_stopping_waits_for_its_share_of_the_steps():
     stopping = EarlyStopping(patience=2, margin=0.0, after=0.5)
     state = TrainingState(steps=100)
     for step, held_out in [(10, 1.0), (20, 2.0), (30, 3.0), (50, 1.0), (60, 1.1)]:
-        state.step, state.held_out = step, held_out
+        state.history.append((step, 0.0, held_out))
         stopping.measured(state)
     assert not state.stop
-    state.step, state.held_out = 70, 1.2
+    state.history.append((70, 0.0, 1.2))
     stopping.measured(state)
     assert state.stop
 

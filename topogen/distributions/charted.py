@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from topogen.distributions.estimate import Estimate
-from topogen.distributions.reach import ball_volume
 from topogen.distributions.rejection import BATCH, accepted
+from topogen.geometry.reach import ball_volume
 from topogen.manifolds.atlas import Atlas
 
 __all__ = ["Charted", "charted_on"]

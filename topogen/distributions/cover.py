@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from topogen.distributions.reach import ball_volume
 from topogen.errors import InvalidInputError
+from topogen.geometry.reach import ball_volume
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.sheet import on_sheet
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from topogen.distributions.estimate import Estimate
-from topogen.distributions.reach import ball_volume
 from topogen.errors import InvalidInputError
+from topogen.geometry.reach import ball_volume
 
 __all__ = ["kernel_volume"]
 

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from topogen.distributions.reach import reach_at
 from topogen.distributions.uniform import Uniform
 from topogen.errors import InvalidInputError, ProjectionError
 from topogen.geometry.frames import complement, determinant
 from topogen.geometry.neighbours import pairs_within
+from topogen.geometry.reach import reach_at
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.oblique import oblique_projection, section_of
 from topogen.manifolds.sheet import full_residual_bound, on_sheet

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from topogen.distributions.reach import reach_at
 from topogen.errors import ProjectionError
+from topogen.geometry.reach import reach_at
 from topogen.manifolds.implicit import ImplicitManifold
 
 __all__ = ["known_points", "reach_around"]

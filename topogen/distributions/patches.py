@@ -24,10 +24,10 @@ from torch import Tensor
 from topogen.distributions.cover import grow_net
 from topogen.distributions.estimate import Estimate
 from topogen.distributions.known import known_points, reach_around
-from topogen.distributions.reach import ball_volume
 from topogen.distributions.rejection import BATCH, accepted
 from topogen.errors import ProjectionError
 from topogen.geometry.frames import complement
+from topogen.geometry.reach import ball_volume
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.oblique import oblique_projection, section_of
 from topogen.manifolds.sheet import full_residual_bound, on_sheet

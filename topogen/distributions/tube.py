@@ -25,8 +25,8 @@ from torch import Tensor
 from topogen.distributions.cover import Balls, grow_net
 from topogen.distributions.estimate import Estimate
 from topogen.distributions.known import known_points, reach_around
-from topogen.distributions.reach import ball_volume
 from topogen.distributions.rejection import BATCH, accepted
+from topogen.geometry.reach import ball_volume
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.sheet import full_residual_bound, on_sheet
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from topogen.distributions.estimate import Estimate
 from topogen.distributions.kernel_volume import kernel_volume
-from topogen.distributions.reach import reach_at
 from topogen.errors import InvalidInputError, ProjectionError
+from topogen.geometry.reach import reach_at
 from topogen.manifolds.base import Manifold
 from topogen.sampling import TangentRandomWalk, autocorrelation_time, first_step, run, warm_up
 

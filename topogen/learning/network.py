@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from topogen.geometry.frames import complement
+from topogen.geometry.layers import linear
 
 __all__ = ["ConstraintNetwork"]
 
@@ -52,7 +53,7 @@ class ConstraintNetwork(nn.Module):
         self.register_buffer("outside", complement(hull.detach().double()))
         sizes = [hull.shape[1], *[width] * depth, outputs]
         self.linear = nn.Parameter(skip * torch.eye(outputs, hull.shape[1]))
-        self.layers = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
+        self.layers = nn.ModuleList(linear(a, b, generator) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         """F(x) (..., m), data units."""
@@ -98,12 +99,3 @@ class ConstraintNetwork(nn.Module):
         """Standardised hull coordinates B^t (x - c) / a (n, h) in float32, what f is trained on."""
         y = (x.double() - self.get_buffer("centre")) / self.get_buffer("scale")
         return (y @ self.get_buffer("hull")).float()
-
-
-def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # its own start would draw from torch's global generator
-    bound = inputs**-0.5
-    with torch.no_grad():
-        layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.uniform_(-bound, bound, generator=generator)
-    return layer

@@ -93,18 +93,18 @@ class EarlyStopping:
 
     def __init__(self, patience: int = 5, margin: float = 1e-3, after: float = 0.6) -> None:
         self.patience, self.margin, self.after = patience, margin, after
-        self.best, self.waited = math.inf, 0
 
     def begin(self, state: TrainingState) -> None:
         """Nothing to do before a step."""
 
     def measured(self, state: TrainingState) -> None:
-        """Compare with the best so far."""
-        if state.step < self.after * state.steps:
-            return
-        better = state.held_out < self.best * (1 - self.margin)
-        self.best, self.waited = (state.held_out, 0) if better else (self.best, self.waited + 1)
-        state.stop |= self.waited >= self.patience
+        """Compare with the best so far, read off the history, which a resumed run has as well."""
+        best, waited = math.inf, 0
+        for step, _, held_out in state.history:
+            if step >= self.after * state.steps:
+                better = held_out < best * (1 - self.margin)
+                best, waited = (held_out, 0) if better else (best, waited + 1)
+        state.stop |= waited >= self.patience
 
 
 def train(
@@ -131,10 +131,10 @@ def train(
                 callback.begin(loop.state)
             if loop.advance():
                 bar.update()
-            if loop.due():
-                loop.measure()
+            if loop.due() and loop.measure():
                 for callback in callbacks:
                     callback.measured(loop.state)
+                loop.keep()
     return loop.report()
 
 
@@ -178,16 +178,21 @@ class _Loop:
         """Whether a measurement is due after this step."""
         return self.state.step == self.state.steps or (self.state.step > 0 and self.state.step % self.settings.measure_every == 0)
 
-    def measure(self) -> None:
-        """Held-out loss with the same draws every time; snapshot and checkpoint when it is finite."""
+    def measure(self) -> bool:
+        """Held-out loss with the same draws every time; False where it is not finite and the run fell back."""
         if len(self.kept_apart):
             fixed = torch.Generator(device=self.rows.device).manual_seed(self.measure_seed)
             held_out: Tensor = self.learner.loss(self.kept_apart, fixed)  # type: ignore[operator]
             self.state.held_out = float(held_out.detach())
             if not math.isfinite(self.state.held_out):
                 self._rescue(self.state.held_out)
-                return
+                return False
         self.state.history.append((self.state.step, self.state.loss, self.state.held_out))
+        return True
+
+    def keep(self) -> None:
+        """Snapshot, and checkpoint where one is wanted: after the callbacks, whose decisions belong to it."""
+        self.state.history[-1] = (self.state.step, self.state.loss, self.state.held_out)
         self.snapshot = self._snapshot()
         if self.checkpoint is not None:
             write_checkpoint(self.checkpoint, self.snapshot)
@@ -224,6 +229,7 @@ class _Loop:
             "held_out": self.state.held_out,
             "history": [list(row) for row in self.state.history],
             "rescued": self.rescued,
+            "stop": self.state.stop,
         }
         return copy.deepcopy(state)
 
@@ -235,5 +241,5 @@ class _Loop:
         self.state.step, self.state.loss, self.state.held_out = snapshot["step"], snapshot["loss"], snapshot["held_out"]
         self.state.history = [(int(a), float(b), float(c)) for a, b, c in snapshot["history"]]
         if generator:
-            self.rescued = snapshot["rescued"]
+            self.rescued, self.state.stop = snapshot["rescued"], snapshot["stop"]
             self.generator.set_state(snapshot["generator"])

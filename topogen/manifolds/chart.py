@@ -169,10 +169,16 @@ class GraphCharts(Charts):
 
     def bend(self, chart: Tensor, z: Tensor, normal: Tensor) -> Tensor:
         """<N^t normal, D^2 f(z)>, in closed form."""
+        return torch.einsum("nkab,nk->nab", self.hessian(chart, z), _apply(self.normal[chart].mT, normal))
+
+    def hessian(self, chart: Tensor, z: Tensor) -> Tensor:
+        """D^2 f(z) (n, D - d, d, d), in closed form."""
         rho = self.radius[chart, None]
-        weight = _apply(self.heights[chart].mT, _apply(self.normal[chart].mT, normal)) / rho.square()
-        pairs = [[tuple(map(sum, zip(a, b, strict=True))) for b in _units(self.dim)] for a in _units(self.dim)]
-        return torch.stack([torch.stack([(weight * powers(z / rho, self._exponents, order)).sum(-1) for order in row], -1) for row in pairs], -2)
+        heights = self.heights[chart] / rho.square().unsqueeze(-1)
+        units = _units(self.dim)
+        orders = {tuple(map(sum, zip(a, b, strict=True))): None for a in units for b in units}
+        turns = {order: _apply(heights, powers(z / rho, self._exponents, order)) for order in orders}
+        return torch.stack([torch.stack([turns[tuple(map(sum, zip(a, b, strict=True)))] for b in units], -1) for a in units], -2)
 
     def subset(self, kept: Tensor) -> GraphCharts:
         """The charts with the numbers `kept` (m,) alone."""

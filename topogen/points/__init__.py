@@ -5,9 +5,9 @@ cannot trust before any parser sees it. Nothing is repaired in silence: `clean` 
 """
 
 from topogen.points.checking import as_points
-from topogen.points.cleaning import Repairs, clean
+from topogen.points.cleaning import Repairs, clean, distinct
 from topogen.points.reading import read, read_mesh
 from topogen.points.scaling import Similarity, standardise
 from topogen.points.writing import write
 
-__all__ = ["Repairs", "Similarity", "as_points", "clean", "read", "read_mesh", "standardise", "write"]
+__all__ = ["Repairs", "Similarity", "as_points", "clean", "distinct", "read", "read_mesh", "standardise", "write"]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from topogen.points.checking import as_points
 
-__all__ = ["Repairs", "clean"]
+__all__ = ["Repairs", "clean", "distinct"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ def clean(points: Any) -> tuple[Tensor, Repairs]:
     )
     kept = cloud if repairs.duplicates == 0 else cloud[torch.from_numpy(first).to(cloud.device)]
     return kept, repairs
+
+
+def distinct(points: Any) -> Tensor:
+    """The rows (m,) int64 of a cloud (n, D) that `clean` keeps: what belongs to the points one by one is to be cut to them."""
+    return torch.from_numpy(_distinct_rows(as_points(points))[0])
 
 
 def _distinct_rows(cloud: Tensor) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

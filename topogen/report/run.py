@@ -98,6 +98,7 @@ def run(
     n_samples: int = SAMPLES,
     seed: int = 0,
     settings: Settings | None = None,
+    density_settings: Settings | None = None,
     budget: Budget | None = None,
     say: Callable[[str], None] | None = None,
     quiet: bool = True,
@@ -115,7 +116,7 @@ def run(
     with clock("inspect"):
         inspection = inspect(points, dim=dim, fields=fields, seed=seed, budget=budget)
     with clock("fit"):
-        model = fit(points, manifold, density, seed=seed, settings=settings, inspection=inspection, quiet=quiet)
+        model = fit(points, manifold, density, seed=seed, settings=settings, inspection=inspection, density_settings=density_settings, quiet=quiet)
     with clock("sample"):
         samples = model.sample(n_samples, generator=torch.Generator().manual_seed(seed))
         mesh, no_mesh = _mesh(model, points)

@@ -1,0 +1,116 @@
+"""The equilibrium that diffusion on M comes from: uniform on every component of M, with a weight per component.
+
+    p(x) = w_c / vol(M_c)      at points of component c, against the d-dimensional volume (Hausdorff) measure of M
+
+A continuous motion on M does not leave its component, so the weights w_c are those of the data for ever.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from topogen.distributions.uniform import Uniform
+from topogen.errors import InvalidInputError
+from topogen.geometry.neighbours import nearest
+from topogen.manifolds.base import Manifold
+from topogen.manifolds.shapes.base import Shape
+from topogen.manifolds.tabulated import LARGEST_DIMENSION, tabulate
+from topogen.sampling.brownian import brownian
+from topogen.sampling.pieces import pieces
+
+__all__ = ["Ground", "Pieces", "data_weights", "ground_under"]
+
+POOL = {1: 4000, 2: 20_000, 3: 40_000}
+_STIRRED = 2.0
+
+
+@final
+class Ground:
+    """A manifold as motions on it need it: something fast to project to, uniform points of it, their components.
+
+    `fast`: the manifold itself where it is given in closed form or d > 3, else its table (`manifolds.tabulated`); `pool` (m, D): uniform points;
+    `labels` (m,): their components; `volume`: of M, data units.
+    """
+
+    def __init__(self, manifold: Manifold, pool: Tensor, volume: float, labels: Tensor | None = None) -> None:
+        self.manifold, self.pool, self.volume = manifold, pool.detach().double(), volume
+        closed = isinstance(manifold, Shape) or manifold.dim > LARGEST_DIMENSION
+        self.fast: Manifold = manifold if closed else tabulate(self.pool, manifold.dim)
+        self.fresh = Uniform(manifold) if isinstance(manifold, Shape) else None
+        self.labels = _components(manifold, self.pool) if labels is None else labels
+        self.spacing = float(nearest(self.pool[:2000], 1)[0].median()) * (min(2000, len(pool)) / len(pool)) ** (1 / manifold.dim)
+
+    @property
+    def count(self) -> int:
+        """Number of components of M."""
+        return int(self.labels.max()) + 1
+
+    def component(self, x: Tensor) -> Tensor:
+        """Component (n,) of points (n, D)."""
+        if self.count == 1:
+            return torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        return self.labels[nearest(self.pool, 1, x.double())[1][:, 0]]
+
+    def volumes(self) -> Tensor:
+        """Volume (c,) of every component, the share of the pool times that of M."""
+        return torch.bincount(self.labels, minlength=self.count).double() / len(self.labels) * self.volume
+
+    def uniform(self, labels: Tensor, generator: torch.Generator | None) -> Tensor:
+        """A uniform point (n, D) of the component that is named for each row (n,).
+
+        They are points of the pool, moved by Brownian paths of a few spacings, which the uniform law is invariant under.
+        """
+        if self.fresh is not None and self.count == 1:
+            return self.fresh.sample((len(labels),), generator=generator)
+        x = self.pool.new_empty(len(labels), self.pool.shape[1])
+        for c in range(self.count):
+            own, chosen = (self.labels == c).nonzero()[:, 0], labels == c
+            x[chosen] = self.pool[own[torch.randint(len(own), (int(chosen.sum()),), generator=generator)]]
+        return brownian(self.fast, x, (_STIRRED * self.spacing) ** 2, generator=generator) if len(x) else x
+
+
+@final
+class Pieces:
+    """The distribution above on a `ground`, with weights (c,) that sum to 1.
+
+    Raises InvalidInputError for weights of another number than the components, negative ones, or components that hold no data.
+    """
+
+    measure = "hausdorff"
+
+    def __init__(self, ground: Ground, weights: Tensor) -> None:
+        if weights.shape != (ground.count,) or not bool((weights >= 0).all()) or not bool(weights.sum() > 0):
+            raise InvalidInputError(f"weights: expected {ground.count} numbers >= 0, one per component of M, found {tuple(weights.shape)}")
+        self.ground, self.weights = ground, (weights / weights.sum()).double()
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n points (n, D) float64."""
+        return self.ground.uniform(torch.multinomial(self.weights, n, replacement=True, generator=generator), generator)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p (n,) at points (n, D) of M."""
+        return (self.weights / self.ground.volumes()).log()[self.ground.component(x)]
+
+
+def ground_under(manifold: Manifold, points: Tensor, *, uniform: Uniform | None = None, generator: torch.Generator | None = None) -> Ground:
+    """The ground of M, its pool drawn uniformly; `points` (n, D) are known points that say which components are meant.
+
+    `uniform`: the uniform distribution on M where it is made already. Raises what `Uniform` raises.
+    """
+    uniform = Uniform(manifold, points=None if isinstance(manifold, Shape) else points, generator=generator) if uniform is None else uniform
+    pool = uniform.sample((POOL.get(manifold.dim, POOL[3]),), generator=generator)
+    return Ground(manifold, pool, uniform.volume.value)
+
+
+def _components(manifold: Manifold, pool: Tensor) -> Tensor:
+    if isinstance(manifold, Shape) and manifold.betti(2)[0] == 1:
+        return torch.zeros(len(pool), dtype=torch.int64)
+    return pieces(pool, manifold)
+
+
+def data_weights(ground: Ground, points: Tensor) -> Tensor:
+    """Share (c,) of points (n, D) on every component."""
+    return torch.bincount(ground.component(points), minlength=ground.count).double() / max(len(points), 1)

@@ -1,0 +1,136 @@
+"""What diffusion and flow matching need before they train: data on M in two parts, the ground they move on, the equilibrium they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from topogen.distributions.field import FieldNetwork
+from topogen.distributions.pieces import Ground, Pieces, data_weights, ground_under
+from topogen.distributions.uniform import Uniform
+from topogen.errors import InvalidInputError
+from topogen.geometry.neighbours import nearest
+from topogen.geometry.reach import reach_at
+from topogen.learning.trainer import Settings
+from topogen.manifolds.base import Manifold
+
+__all__ = ["Prepared", "Sizes", "carried_settings", "field_for", "prepare", "without_some"]
+
+HELD_OUT, MOST_HELD_OUT = 0.1, 2000
+FAR_SHARE = 0.2
+LEAST = 20
+FINEST = 0.5
+STEPS = 8000
+WITHOUT_CONTEXT = 0.1
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of the network: `width`, `depth`, number of Fourier `features` and the `finest` of their frequencies in units of 1 / scale (None: from the data)."""
+
+    width: int = 160
+    depth: int = 3
+    features: int = 64
+    finest: float | None = None
+
+
+def carried_settings(steps: int = STEPS) -> Settings:
+    """How fields are trained: `steps` of batches of 512, judged sixteen times on the way; the data to judge by are set apart before."""
+    return Settings(steps=steps, batch_size=512, rate=2e-3, held_out=0.0, measure_every=max(1, steps // 16))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`ground` and `base`; data on M to `learn` from (n, D) and to `judge` by (m, D) with their contexts; `spacing` between data and `reach` of M (data units);
+    `notes` in words."""
+
+    ground: Ground
+    base: Pieces
+    learn: Tensor
+    judge: Tensor
+    learn_context: Tensor | None
+    judge_context: Tensor | None
+    spacing: float
+    reach: float
+    notes: tuple[str, ...]
+
+
+@torch.no_grad()
+def prepare(
+    points: Tensor,
+    manifold: Manifold,
+    *,
+    context: Tensor | None = None,
+    held_out: Tensor | None = None,
+    uniform: Uniform | None = None,
+    ground: Ground | None = None,
+    generator: torch.Generator | None = None,
+) -> Prepared:
+    """Data (n, D) brought onto M and split, unless `held_out` (m, D) are given to judge by; a tenth, at most 2000, is held out otherwise.
+
+    Raises InvalidInputError for fewer than 20 points on M, when more than a fifth of the data is farther from M than half its reach, for a context of another
+    length than the data, or for components of M that hold no data.
+    """
+    context = _checked_context(context, len(points))
+    if held_out is not None and context is not None:
+        raise InvalidInputError("held_out: points that are held out by the caller have no context; leave out one of the two")
+    ground = ground_under(manifold, points, uniform=uniform, generator=generator) if ground is None else ground
+    some = ground.pool[:2000]
+    reach = min(float(reach_at(some, ground.fast.tangent_basis(some)).quantile(0.02)), float((some - some.mean(0)).norm(dim=1).max()))
+    data, kept = _on(manifold, points.detach().double(), reach)
+    context = None if context is None else context[kept]
+    order = torch.randperm(len(data), generator=generator)
+    apart = 0 if held_out is not None else min(MOST_HELD_OUT, round(HELD_OUT * len(data)))
+    learn, judge = data[order[apart:]], data[order[:apart]] if held_out is None else _on(manifold, held_out.detach().double(), reach)[0]
+    weights = data_weights(ground, learn)
+    notes = [f"components: {ground.count}, with shares {', '.join(f'{w:.3f}' for w in weights.tolist())} of the data"] if ground.count > 1 else []
+    notes += [f"data: {int((~kept).sum())} of {len(kept)} points are far from the manifold and were left out"] if not bool(kept.all()) else []
+    spacing = float(nearest(learn, 1)[0].median())
+    told, asked = (None, None) if context is None else (context[order[apart:]], context[order[:apart]])
+    return Prepared(ground, Pieces(ground, weights), learn, judge, told, asked, spacing, reach, tuple(notes))
+
+
+def field_for(prepared: Prepared, sizes: Sizes, generator: torch.Generator | None, times: tuple[float, float] | None = None) -> FieldNetwork:
+    """A network for data like these: centred and scaled to them, with frequencies up to a turn in a dozen spacings."""
+    pool, context = prepared.ground.pool, prepared.learn_context
+    centre = pool.mean(0)
+    scale = float((pool - centre).square().sum(1).mean().sqrt())
+    finest = min(max(FINEST * scale / max(prepared.spacing, 1e-9 * scale), 2.0), 30.0) if sizes.finest is None else sizes.finest
+    number = 0 if context is None else context.shape[1]
+    return FieldNetwork(
+        centre, scale, finest=finest, features=sizes.features, width=sizes.width, depth=sizes.depth, context=number, times=times, generator=generator
+    )  # fmt: skip
+
+
+def without_some(context: Tensor | None, rows: Tensor, generator: torch.Generator | None) -> Tensor | None:
+    """Contexts (b, c) of some rows (b,) of the data, a tenth of them NaN: so the field learns the law without a context as well."""
+    if context is None:
+        return None
+    absent = torch.rand(len(rows), 1, generator=generator) < WITHOUT_CONTEXT
+    return torch.where(absent, torch.nan, context[rows])
+
+
+def _on(manifold: Manifold, points: Tensor, reach: float) -> tuple[Tensor, Tensor]:
+    """Data on M (m, D) and the mask (n,) of those that are near enough."""
+    found = manifold.project(points)
+    kept = found.converged & ((found.points - points).norm(dim=-1) <= 0.5 * reach)
+    if float((~kept).double().mean()) > FAR_SHARE or int(kept.sum()) < LEAST:
+        raise InvalidInputError(
+            f"points: {int((~kept).sum())} of {len(points)} are farther than half the reach ({0.5 * reach:.3g}) from {manifold!r}, or have no projection;"
+            f" at least {LEAST} points and {1 - FAR_SHARE:.0%} of them have to be near it"
+        )
+    return found.points[kept].detach(), kept
+
+
+def _checked_context(context: Tensor | None, n: int) -> Tensor | None:
+    if context is None:
+        return None
+    context = torch.as_tensor(context)
+    if not context.is_floating_point() and context.ndim == 1:
+        classes, context = context.unique(return_inverse=True)
+        return torch.nn.functional.one_hot(context, len(classes)).float()
+    if context.ndim != 2 or len(context) != n or not bool(torch.isfinite(context.float()).all()):
+        raise InvalidInputError(f"context: expected integer labels ({n},) or finite vectors ({n}, c), found {tuple(context.shape)}")
+    return context.float()
