@@ -23,7 +23,7 @@ from topogen.distributions.field import FieldNetwork
 from topogen.distributions.flow_matching import FlowMatching
 from topogen.distributions.gibbs import Energy
 from topogen.distributions.kernels import TangentKernels
-from topogen.distributions.pieces import Ground, Pieces
+from topogen.distributions.pieces import Base, Charted, Ground, Pieces
 from topogen.distributions.uniform import Uniform
 from topogen.errors import NotSupportedError
 from topogen.learning.correction import CorrectionNetwork
@@ -226,11 +226,16 @@ def _describe_carried(density: Carried) -> tuple[Mapping[str, Any], Mapping[str,
     ground, field = density.base.ground, density.field
     config: dict[str, Any] = {"volume": ground.volume, "tolerance": density.tolerance, "field": {name: getattr(field, name) for name in _FIELD}}
     config |= {"times": list(density.times)} if isinstance(density, Diffusion) else {}
-    tensors = {f"field.{name}": value for name, value in field.state_dict().items()}
-    return config, tensors | {"pool": ground.pool, "labels": ground.labels, "weights": density.base.weights}
+    tensors = {f"field.{name}": value for name, value in field.state_dict().items()} | {"pool": ground.pool, "labels": ground.labels}
+    if isinstance(density.base, Charted):
+        inner, own = _describe_mixture(density.base.mixture)
+        return config | {"base": dict(inner)}, tensors | {f"base.{name}": value for name, value in own.items()}
+    if not isinstance(density.base, Pieces):
+        raise NotSupportedError(f"save: a base of type {type(density.base).__name__} is not registered")
+    return config | {"base": None}, tensors | {"weights": density.base.weights}
 
 
-def _build_base_of_motion(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold) -> tuple[Pieces, FieldNetwork]:
+def _build_base_of_motion(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold) -> tuple[Base, FieldNetwork]:
     ground = Ground(ground_of(manifold), tensors["pool"], float(config["volume"]), tensors["labels"])
     state = _part(tensors, "field.")
     width, depth, context = (int(config["field"][name]) for name in _FIELD)
@@ -240,7 +245,9 @@ def _build_base_of_motion(config: Mapping[str, Any], tensors: Mapping[str, Tenso
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     field.load_state_dict(dict(state))
-    return Pieces(ground, tensors["weights"]), field
+    if config["base"] is None:
+        return Pieces(ground, tensors["weights"]), field
+    return Charted(ground, _build_mixture(config["base"], _part(tensors, "base."), manifold, ground.pool)), field
 
 
 def _build_diffusion(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> Diffusion:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from topogen.distributions.field import FieldNetwork
-from topogen.distributions.pieces import Pieces
+from topogen.distributions.pieces import Base
 from topogen.errors import InvalidInputError
 from topogen.geometry.flows import Drift, Flown, flow
 from topogen.manifolds.base import Manifold
@@ -34,7 +34,7 @@ class Carried(Distribution, abc.ABC):
     """A density on M that a field makes out of a `base`.
 
     Args:
-        base: where the motion begins, uniform on the components of M.
+        base: where the motion begins, uniform on the components of M or a mixture over charts.
         field: f, frozen; `context` of `sample` and `log_prob` goes to it.
         tolerance: error allowed per step of the integration.
     """
@@ -43,7 +43,7 @@ class Carried(Distribution, abc.ABC):
     has_rsample = False
     measure = "hausdorff"
 
-    def __init__(self, base: Pieces, field: FieldNetwork, *, tolerance: float = TOLERANCE) -> None:
+    def __init__(self, base: Base, field: FieldNetwork, *, tolerance: float = TOLERANCE) -> None:
         self.base, self.field, self.tolerance = base, field.requires_grad_(False), tolerance
         self.manifold, self.fast = base.ground.manifold, base.ground.fast
         self.unit = float(field.get_buffer("scale"))

@@ -7,11 +7,12 @@ A continuous motion on M does not leave its component, so the weights w_c are th
 
 from __future__ import annotations
 
-from typing import final
+from typing import Protocol, final
 
 import torch
 from torch import Tensor
 
+from topogen.distributions.charts import ChartMixture
 from topogen.distributions.uniform import Uniform
 from topogen.errors import InvalidInputError
 from topogen.geometry.neighbours import nearest
@@ -21,10 +22,11 @@ from topogen.manifolds.tabulated import LARGEST_DIMENSION, tabulate
 from topogen.sampling.brownian import brownian
 from topogen.sampling.pieces import pieces
 
-__all__ = ["Ground", "Pieces", "data_weights", "ground_under"]
+__all__ = ["Base", "Charted", "Ground", "Pieces", "data_weights", "ground_under"]
 
 POOL = {1: 4000, 2: 20_000, 3: 40_000}
 _STIRRED = 2.0
+_TRIES = 200
 
 
 @final
@@ -72,6 +74,60 @@ class Ground:
         return brownian(self.fast, x, (_STIRRED * self.spacing) ** 2, generator=generator) if len(x) else x
 
 
+class Base(Protocol):
+    """Where a motion on a `ground` begins: `sample`, `within` components, `log_density`."""
+
+    ground: Ground
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n points (n, D) float64 of M."""
+        ...
+
+    def within(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A point (n, D) of the component that is named for each row (n,)."""
+        ...
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log density (n,) at points (n, D) of M, against its volume."""
+        ...
+
+
+@final
+class Charted:
+    """A mixture over charts as a base, in place of the uniform distribution: near to the data already, so that the way is short.
+
+    Its weights per component are those of the mixture.
+    """
+
+    measure = "hausdorff"
+
+    def __init__(self, ground: Ground, mixture: ChartMixture) -> None:
+        self.ground, self.mixture = ground, mixture
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n points (n, D) float64."""
+        return self.mixture.sample((n,), generator=generator).double()
+
+    def within(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A point (n, D) of the component that is named for each row (n,), by rejection; raises InvalidInputError where the mixture has none there."""
+        x = self.ground.pool.new_full((len(labels), self.ground.pool.shape[1]), torch.nan)
+        for _ in range(_TRIES):
+            missing = torch.isnan(x[:, 0]).nonzero()[:, 0]
+            if not len(missing):
+                return x
+            drawn = self.sample(len(missing) + 64, generator)
+            own = self.ground.component(drawn)
+            for c in labels[missing].unique().tolist():
+                rows, found = missing[labels[missing] == c], drawn[own == c]
+                n = min(len(rows), len(found))
+                x[rows[:n]] = found[:n]
+        raise InvalidInputError(f"base: the mixture gives no points of component {int(labels[torch.isnan(x[:, 0])][0])} of M; use a uniform base")
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log density (n,) at points (n, D) of M."""
+        return self.mixture.log_prob(x).double()
+
+
 @final
 class Pieces:
     """The distribution above on a `ground`, with weights (c,) that sum to 1.
@@ -88,7 +144,11 @@ class Pieces:
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n points (n, D) float64."""
-        return self.ground.uniform(torch.multinomial(self.weights, n, replacement=True, generator=generator), generator)
+        return self.within(torch.multinomial(self.weights, n, replacement=True, generator=generator), generator)
+
+    def within(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A point (n, D) of the component that is named for each row (n,)."""
+        return self.ground.uniform(labels, generator)
 
     def log_density(self, x: Tensor) -> Tensor:
         """log p (n,) at points (n, D) of M."""

@@ -74,7 +74,8 @@ def fit_diffusion(
     Raises InvalidInputError as `prepare` does, DivergenceError when training fails.
     """
     prepared = prepare(points, manifold, context=context, held_out=held_out, uniform=uniform, ground=ground, generator=generator)
-    tail = Tail(prepared.ground, prepared.learn) if manifold.dim <= LARGEST_DIMENSION else None
+    # Modes tell the law of all the data, not that of a context.
+    tail = Tail(prepared.ground, prepared.learn) if manifold.dim <= LARGEST_DIMENSION and context is None else None
     times = _times(prepared, tail)
     learner = _ScoreLearner(prepared, times, sizes or Sizes(), generator, tail)
     rows = torch.arange(learner.rows).unsqueeze(1)

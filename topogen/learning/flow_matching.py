@@ -18,13 +18,16 @@ from torch import Tensor, nn
 
 from topogen.distributions.field import FieldNetwork
 from topogen.distributions.flow_matching import FlowMatching
-from topogen.distributions.pieces import Ground
+from topogen.distributions.pieces import Base, Charted, Ground
 from topogen.distributions.uniform import Uniform
+from topogen.errors import InvalidInputError
 from topogen.learning.averaging import Averaged
 from topogen.learning.carrying import Prepared, Sizes, carried_settings, field_for, prepare, without_some
+from topogen.learning.chart_density import fit_fine_charts
 from topogen.learning.routes import Router, Routes, between
 from topogen.learning.trainer import Settings, TrainingReport, TrainingState, train
 from topogen.manifolds.base import Manifold
+from topogen.manifolds.tabulated import LARGEST_DIMENSION
 
 __all__ = ["FittedFlow", "fit_flow"]
 
@@ -49,6 +52,7 @@ def fit_flow(
     *,
     context: Tensor | None = None,
     held_out: Tensor | None = None,
+    base: str = "uniform",
     sizes: Sizes | None = None,
     settings: Settings | None = None,
     uniform: Uniform | None = None,
@@ -60,11 +64,14 @@ def fit_flow(
     """Learn the field that carries the equilibrium on M to the law of points (n, D) on or near M.
 
     `context`: integer labels (n,) or vectors (n, c) that the law depends on; `held_out` (m, D): points to judge by, a tenth of the data when None;
-    `uniform`, `ground`: where they are made already. `checkpoint` names a file a run resumes from, to the same bits.
+    `base`: "uniform", or "charts", a mixture over small charts fitted to the same data (`learning.chart_density`, d <= 3), from where the way is short and
+    of which the flow is a correction; `uniform`, `ground`: where they are made already. `checkpoint` names a file a run resumes from, to the same bits.
     Raises InvalidInputError as `prepare` does, DivergenceError when training fails.
     """
+    _check_base(base, manifold, context)
     prepared = prepare(points, manifold, context=context, held_out=held_out, uniform=uniform, ground=ground, generator=generator)
-    learner = _FlowLearner(prepared, sizes or Sizes(), generator)
+    start: Base = prepared.base if base == "uniform" else _charted(prepared, manifold, generator)
+    learner = _FlowLearner(prepared, start, sizes or Sizes(), generator)
     rows = torch.arange(learner.rows).unsqueeze(1)
     training = train(
         learner,
@@ -82,18 +89,18 @@ def fit_flow(
         f"density: flow matching, {training.steps} steps, held-out log likelihood {-learner.averaged.score:.4f} nats;"
         f" {made.illegal:.1%} of the chords left the tube and were replaced by paths in M, {made.lost:.1%} of the pairs have none",
     )
-    return FittedFlow(FlowMatching(prepared.base, cast(FieldNetwork, learner.averaged.best)), -learner.averaged.score, training, notes)
+    return FittedFlow(FlowMatching(start, cast(FieldNetwork, learner.averaged.best)), -learner.averaged.score, training, notes)
 
 
 class _FlowLearner(nn.Module):
     """The loss above on routes that are made anew every `PER_BANK` steps."""
 
-    def __init__(self, prepared: Prepared, sizes: Sizes, generator: torch.Generator | None) -> None:
+    def __init__(self, prepared: Prepared, base: Base, sizes: Sizes, generator: torch.Generator | None) -> None:
         super().__init__()
         self.field = field_for(prepared, sizes, generator)
         self.averaged = Averaged(self.field, self._judge)
-        self.prepared = prepared
-        self.router = Router(prepared.base, prepared.learn, prepared.reach)
+        self.prepared, self.base = prepared, base
+        self.router = Router(base, prepared.learn, prepared.reach, prepared.learn_context)
         self.rows = min(ROUTES, len(prepared.learn) * max(1, ROUTES // len(prepared.learn)))
         self.seed = int(torch.randint(2**62, (), generator=generator))
         self._number, self.made = 0, self._make(0)
@@ -126,5 +133,16 @@ class _FlowLearner(nn.Module):
     def _judge(self, field: nn.Module) -> float:
         """Minus the mean log likelihood of held-out data."""
         context = None if self.prepared.judge_context is None else self.prepared.judge_context[:JUDGED]
-        density = FlowMatching(self.prepared.base, cast(FieldNetwork, field), tolerance=JUDGED_TOLERANCE)
+        density = FlowMatching(self.base, cast(FieldNetwork, field), tolerance=JUDGED_TOLERANCE)
         return -float(density.log_density(self.prepared.judge[:JUDGED], context).clamp_min(-50).mean())
+
+
+def _charted(prepared: Prepared, manifold: Manifold, generator: torch.Generator | None) -> Base:
+    return Charted(prepared.ground, fit_fine_charts(prepared.learn, manifold, generator=generator).distribution)
+
+
+def _check_base(base: str, manifold: Manifold, context: Tensor | None) -> None:
+    if base not in ("uniform", "charts"):
+        raise InvalidInputError(f"base: expected 'uniform' or 'charts', found {base!r}")
+    if base == "charts" and (manifold.dim > LARGEST_DIMENSION or context is not None):
+        raise InvalidInputError("base: charts cover dimensions 1 to 3 and know no context; use base='uniform'")

@@ -1,6 +1,7 @@
 """Pairs of base and data points, and curves in M between them: what flow matching learns from.
 
-Pairs are those of least total squared distance within batches (minibatch optimal transport), and of one component. Their curve is, in this order,
+Pairs are those of least total squared distance within batches (minibatch optimal transport) of one component and one context: the law of the base must not
+depend on the context. Their curve is, in this order,
 
     the geodesic exp_x (t log_x y)                     where M knows it in closed form
     the projected chord proj((1 - t) x + t y)           where every point of it projects, from nearer than half the reach, and without a jump
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from topogen.distributions.pieces import Pieces
+from topogen.distributions.pieces import Base
 from topogen.geometry.paths import along, minimal_paths
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.geodesics import Geodesics
@@ -42,19 +43,20 @@ class Routes(NamedTuple):
 
 
 class Router:
-    """Makes routes on the ground of a base, to data (n, D) on M; `reach` of M in data units."""
+    """Makes routes on a `ground` from draws of a `base` on it, to data (n, D) on M with contexts (n, c); `reach` of M in data units."""
 
-    def __init__(self, base: Pieces, data: Tensor, reach: float) -> None:
-        self.base, self.data, self.reach = base, data, reach
+    def __init__(self, base: Base, data: Tensor, reach: float, context: Tensor | None = None) -> None:
+        self.base, self.data, self.reach, self.ground = base, data, reach, base.ground
         self.fast = base.ground.fast
         self._component = base.ground.component(data)
+        self._group = self._component if context is None else _joint(self._component, context)
         self._search: Geodesics | None = None
 
     @torch.no_grad()
     def routes(self, chosen: Tensor, generator: torch.Generator | None) -> Routes:
         """Routes to the rows `chosen` (n,) of the data from fresh base points."""
-        starts = self.base.ground.uniform(self._component[chosen], generator)
-        starts = starts[_transported(starts, self.data[chosen], self._component[chosen])]
+        starts = self.base.within(self._component[chosen], generator)
+        starts = starts[_transported(starts, self.data[chosen], self._group[chosen])]
         ends = self.data[chosen]
         if type(self.fast).logmap is not Manifold.logmap:
             return Routes(_geodesics(self.fast, starts, ends), chosen, 0.0, 0.0)
@@ -77,7 +79,7 @@ class Router:
         if not len(x):
             return x.new_zeros(0, NODES, x.shape[1]), torch.zeros(0, dtype=torch.bool)
         if self._search is None:
-            self._search = Geodesics(self.fast, self.base.ground.pool, starts=1, n_nodes=NODES)
+            self._search = Geodesics(self.fast, self.ground.pool, starts=1, n_nodes=NODES)
         found = minimal_paths(self._search.surface, self._search.graph, x, y, n_nodes=NODES, count=1, tolerance=_TOLERANCE)
         known = torch.isfinite(found.lengths)
         nodes = torch.where(known[:, None, None], found.nodes, 0.0)
@@ -110,8 +112,13 @@ def _geodesics(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([manifold.expmap(x, share * velocity) for share in t.tolist()], 1)
 
 
+def _joint(component: Tensor, context: Tensor) -> Tensor:
+    """One label (n,) per component and context."""
+    return torch.cat([component.unsqueeze(1).double(), context.double()], 1).unique(dim=0, return_inverse=True)[1]
+
+
 def _transported(x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
-    """Rows (n,) of x that are assigned to the rows of y, within batches of a component."""
+    """Rows (n,) of x that are assigned to the rows of y, within batches of a group."""
     from scipy.optimize import linear_sum_assignment
 
     assigned = torch.empty(len(x), dtype=torch.int64)

@@ -1,0 +1,87 @@
+"""Fitting diffusions and flows: resuming, contexts, components, and what is refused."""
+
+import pytest
+import torch
+from carried import FITS, SMALL, fitted, on_circle, seeded
+
+from topogen.errors import InvalidInputError
+from topogen.learning.carrying import carried_settings, prepare
+from topogen.manifolds import shapes
+
+KINDS = ("diffusion", "flow")
+
+
+class Killed(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_run_resumes_to_the_same_bits(kind, tmp_path, monkeypatch):
+    whole = fitted(kind, steps=64, n=600)
+    file, writes = tmp_path / "checkpoint", []
+    from topogen.learning import trainer
+
+    write = trainer.write_checkpoint
+
+    def killing(path, state):
+        write(path, state)
+        writes.append(path)
+        if len(writes) == 6:
+            raise Killed
+
+    monkeypatch.setattr(trainer, "write_checkpoint", killing)
+    with pytest.raises(Killed):
+        fitted(kind, steps=64, n=600, checkpoint=file)
+    resumed = fitted(kind, steps=64, n=600, checkpoint=file)
+    state, expected = (r.distribution.field.state_dict() for r in (resumed, whole))
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+    assert resumed.training.history == whole.training.history
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_are_learned(kind):
+    x = on_circle(2000, 3)
+    labels = (x[:, 0] > 0.5).long()
+    circle = shapes.get("circle")
+    found = FITS[kind](x, circle, context=labels, sizes=SMALL, settings=carried_settings(600), generator=seeded(), quiet=True).distribution
+    one = found.sample((500,), seeded(1), context=torch.tensor([0.0, 1.0]))
+    other = found.sample((500,), seeded(1), context=torch.tensor([1.0, 0.0]), guidance=1.5)
+    assert float((one[:, 0] > 0.4).double().mean()) > 0.85 > 0.15 > float((other[:, 0] > 0.6).double().mean())
+    told = found.log_prob(one[:100], context=torch.tensor([0.0, 1.0])).mean()
+    assert float(told) > float(found.log_prob(one[:100]).mean())
+    with pytest.raises(InvalidInputError, match=r"context: expected \(2,\)"):
+        found.sample((5,), context=torch.zeros(3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_components_keep_the_weights_of_the_data(kind):
+    spheres = shapes.get("two_spheres")
+    x = spheres.sample(4000, seeded(1))
+    ground = prepare(x, spheres, generator=seeded()).ground
+    lone = ground.component(x) == 0
+    data = torch.cat([x[lone][:900], x[~lone][:100]])
+    found = FITS[kind](data, spheres, ground=ground, sizes=SMALL, settings=carried_settings(60), generator=seeded(), quiet=True)
+    drawn = found.distribution.sample((2000,), seeded(2))
+    share = float((ground.component(drawn) == 0).double().mean())
+    assert share == pytest.approx(0.9, abs=0.04)
+    assert any("components: 2" in note for note in found.notes)
+
+
+def test_what_cannot_be_learned_from_is_refused():
+    circle = shapes.get("circle")
+    good = on_circle(200, 3)
+    with pytest.raises(InvalidInputError, match="farther than half the reach"):
+        prepare(torch.cat([good, 3 * good]), circle, generator=seeded())
+    with pytest.raises(InvalidInputError, match="at least 20 points"):
+        prepare(good[:10], circle, generator=seeded())
+    with pytest.raises(InvalidInputError, match="context: expected integer labels"):
+        prepare(good, circle, context=torch.zeros(3, 2), generator=seeded())
+    with pytest.raises(InvalidInputError, match="held_out: points"):
+        prepare(good, circle, context=torch.zeros(200, 2), held_out=good, generator=seeded())
+
+
+def test_a_few_far_points_are_left_out_and_told():
+    circle = shapes.get("circle")
+    found = prepare(torch.cat([on_circle(300, 3), 3 * on_circle(20, 4)]), circle, generator=seeded())
+    assert any("20 of 320 points are far" in note for note in found.notes)
+    assert len(found.learn) + len(found.judge) == 300
