@@ -72,22 +72,8 @@ def test_contexts_are_cut_to_the_distinct_points():
 def test_learned_sampled_and_scored_by_the_command(kind, tmp_path, capsys):
     cloud, model, drawn = tmp_path / "cloud.npy", tmp_path / "model", tmp_path / "drawn.npy"
     write(cloud, on_circle(700, 1))
-    learn = [
-        "fit",
-        str(cloud),
-        "-o",
-        str(model),
-        "--density",
-        kind,
-        "--steps",
-        "300",
-        "--density-steps",
-        "64",
-        "--quiet",
-        "--checkpoint",
-        str(tmp_path / "state"),
-    ]
-    assert main(learn) == 0
+    steps = ["--steps", "300", "--density-steps", "64", "--checkpoint", str(tmp_path / "state")]
+    assert main(["fit", str(cloud), "-o", str(model), "--density", kind, *steps, "--quiet"]) == 0
     assert (tmp_path / "state.density").exists()
     assert main(["sample", str(model), "-n", "100", "--steps", "20", "-o", str(drawn)]) == 0
     assert read(drawn).shape == (100, 2)

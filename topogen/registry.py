@@ -253,6 +253,8 @@ def _build_base_of_motion(config: Mapping[str, Any], tensors: Mapping[str, Tenso
 def _build_diffusion(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> Diffusion:
     base, field = _build_base_of_motion(config, tensors, manifold)
     low, high = (float(time) for time in config["times"])
+    if not isinstance(base, Pieces):
+        raise ValueError("a diffusion comes from a uniform base")
     return Diffusion(base, field, (low, high), tolerance=float(config["tolerance"]))
 
 

@@ -21,7 +21,7 @@ __all__ = ["Prepared", "Sizes", "carried_settings", "field_for", "prepare", "wit
 HELD_OUT, MOST_HELD_OUT = 0.1, 2000
 FAR_SHARE = 0.2
 LEAST = 20
-FINEST = 0.5
+FINEST, CAP = 1.0, 60.0
 STEPS = 8000
 WITHOUT_CONTEXT = 0.1
 
@@ -32,7 +32,7 @@ class Sizes:
 
     width: int = 160
     depth: int = 3
-    features: int = 64
+    features: int = 96
     finest: float | None = None
 
 
@@ -93,11 +93,11 @@ def prepare(
 
 
 def field_for(prepared: Prepared, sizes: Sizes, generator: torch.Generator | None, times: tuple[float, float] | None = None) -> FieldNetwork:
-    """A network for data like these: centred and scaled to them, with frequencies up to a turn in a dozen spacings."""
+    """A network for data like these: centred and scaled to them, with frequencies up to a turn in six spacings."""
     pool, context = prepared.ground.pool, prepared.learn_context
     centre = pool.mean(0)
     scale = float((pool - centre).square().sum(1).mean().sqrt())
-    finest = min(max(FINEST * scale / max(prepared.spacing, 1e-9 * scale), 2.0), 30.0) if sizes.finest is None else sizes.finest
+    finest = min(max(FINEST * scale / max(prepared.spacing, 1e-9 * scale), 2.0), CAP) if sizes.finest is None else sizes.finest
     number = 0 if context is None else context.shape[1]
     return FieldNetwork(
         centre, scale, finest=finest, features=sizes.features, width=sizes.width, depth=sizes.depth, context=number, times=times, generator=generator
