@@ -36,6 +36,11 @@ SECTIONS = (
     ("Charts: a von Mises density on a learned circle", "atlas_density_circle"),
     ("Charts: floods and earthquakes on a learned sphere", "atlas_density_earth"),
     ("Charts: protein torsions on the flat torus", "atlas_density_protein"),
+    ("Diffusions and flows: closed forms on learned manifolds", "carried"),
+    ("Diffusions and flows: floods and earthquakes on a learned sphere", "carried_earth"),
+    ("Flows: RNA torsions on the flat 7-torus", "carried_rna"),
+    ("Flows: learned flat tori", "carried_flat"),
+    ("Flows: the same network in the ambient space", "carried_ambient"),
 )
 
 

@@ -1,0 +1,284 @@
+"""Diffusions and flows within learned manifolds: closed forms, floods and earthquakes, torsions, the bunny, the same network in the ambient space, speed.
+
+Seeds 0-2 (TOPOGEN_SEEDS); every row is one fit. `gap` is the true mean log density at 2000 held-out points less the model's, in nats.
+"""
+
+import csv
+import math
+import os
+import pathlib
+import time
+
+import pytest
+import torch
+from rows import Row, markdown, row
+from test_atlas_density import WrappedNormals, on_torus
+from test_energy import one_width
+from torch import Tensor
+
+from topogen import points
+from topogen.distributions.carried import Carried
+from topogen.distributions.pieces import Ground, ground_under
+from topogen.distributions.uniform import Uniform
+from topogen.geometry.frames import complement
+from topogen.learning.carrying import Sizes, carried_settings
+from topogen.learning.diffusion import fit_diffusion
+from topogen.learning.fitting import fit_implicit
+from topogen.learning.flow_matching import fit_flow
+from topogen.manifolds import shapes
+from topogen.manifolds.base import Manifold
+from topogen.manifolds.shapes import FlatTorus, Torus
+
+DATA = pathlib.Path(os.environ.get("TOPOGEN_DATA", "nowhere"))
+SEEDS = range(int(os.environ.get("TOPOGEN_SEEDS", "3")))
+FITS = {"diffusion": fit_diffusion, "flow": fit_flow}
+EVEN = 20_000
+real = pytest.mark.skipif(not DATA.is_dir(), reason="TOPOGEN_DATA names no folder of real data")
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Bumps:
+    """A mixture of six densities exp(k (cos-like)) on a shape: exp(-|x - m_i|^2 / 2 s^2), normalised on 400,000 uniform points of it."""
+
+    def __init__(self, name: str, seed: int, width: float = 0.35, count: int = 6) -> None:
+        self.shape, self.width = shapes.get(name), width
+        self.means = self.shape.sample(count, seeded(seed))
+        logs = self._bump(self.shape.sample(400_000, seeded(seed + 1000)))
+        self.norm = torch.logsumexp(logs, 0) - math.log(len(logs)) + math.log(self.shape.volume)
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """By rejection from uniform points, each bump as often as the others up to its mass."""
+        kept: list[Tensor] = []
+        while sum(map(len, kept)) < n:
+            x = self.shape.sample(50_000, generator)
+            component = torch.randint(len(self.means), (len(x),), generator=generator)
+            own = (-torch.cdist(x, self.means).square() / (2 * self.width**2)).gather(1, component[:, None])[:, 0] - self.norm[component]
+            accept = torch.rand(len(x), generator=generator, dtype=torch.float64).log() < own + float(self.norm.min())
+            kept.append(x[accept])
+        return torch.cat(kept)[:n]
+
+    def log_density(self, x: Tensor) -> Tensor:
+        return torch.logsumexp(self._bump(x) - self.norm, 1) - math.log(len(self.means))
+
+    def _bump(self, x: Tensor) -> Tensor:
+        return -torch.cdist(x, self.means).square() / (2 * self.width**2)
+
+
+def integral(density: Carried, ground: Ground) -> Row:
+    """By uniform points of M, with its standard error."""
+    value = density.log_density(ground.pool[:EVEN]).exp() * ground.volume
+    return {"integral": float(value.mean()), "integral_se": float(value.std() / len(value) ** 0.5)}
+
+
+def sliced(x: Tensor, y: Tensor, generator: torch.Generator, directions: int = 200) -> float:
+    """Sliced Wasserstein distance of order 2 between clouds of one size."""
+    turn = torch.nn.functional.normalize(torch.randn(x.shape[1], directions, generator=generator, dtype=x.dtype), dim=0)
+    return float(((x @ turn).sort(0).values - (y @ turn).sort(0).values).square().mean().sqrt())
+
+
+def measured(kind: str, truth: "Bumps | WrappedNormals", manifold: Manifold, known: Tensor, seed: int, n: int = 20_000) -> Row:
+    generator = seeded(seed)
+    data, test = truth.draw(n, generator), truth.draw(2000, generator)
+    ground = ground_under(manifold, known, generator=generator)
+    start = time.process_time()
+    fitted = FITS[kind](data, manifold, ground=ground, generator=generator, quiet=True)
+    seconds = time.process_time() - start
+    gap = truth.log_density(test) - fitted.distribution.log_prob(test)
+    start = time.process_time()
+    drawn = fitted.distribution.sample((10_000,), generator=generator)
+    sampling = time.process_time() - start
+    splits = [
+        sliced(data[torch.randperm(len(data), generator=generator)[:2000]], data[torch.randperm(len(data), generator=generator)[:2000]], generator)
+        for _ in range(20)
+    ]
+    held = torch.isfinite(gap)
+    weights = torch.bincount(ground.component(drawn), minlength=ground.count).double() / len(drawn)
+    own = torch.bincount(ground.component(data), minlength=ground.count).double() / len(data)
+    return {
+        "gap": float(gap[held].mean()), "gap_se": float(gap[held].std() / held.sum() ** 0.5), "unprojected": int((~held).sum()),
+        **integral(fitted.distribution, ground), "weights_off_pct": 100 * float((weights - own).abs().max()),
+        "sliced_ratio": sliced(drawn[:2000], test, generator) / (sum(splits) / len(splits)),
+        "residual": float(manifold.project(drawn).residual.max()), "fit_seconds": seconds, "sample_10k_seconds": sampling,
+    }  # fmt: skip
+
+
+def learned(name: str, seed: int) -> tuple[Manifold, Tensor]:
+    """The shape learned from 5000 uniform points, and these points."""
+    even = shapes.get(name).sample(5000, seeded(seed))
+    fitted = fit_implicit(even, shapes.get(name).dim, boundary=False, generator=seeded(seed), quiet=True)
+    return fitted.manifold, fitted.anchors
+
+
+def closed_form(kind: str, name: str, seed: int) -> Row:
+    manifold, known = learned(name, seed)
+    truth = WrappedNormals(seed, Torus()) if name == "torus" else Bumps(name, seed)
+    return measured(kind, truth, manifold, known, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kind", FITS)
+@pytest.mark.parametrize("name", ["torus", "klein_bottle", "projective_plane", "trefoil_knot", "two_spheres"])
+def test_closed_form(name, kind, seed):
+    found = row("carried", f"{name}-{kind}-{seed}", lambda: closed_form(kind, name, seed))
+    print("\n" + markdown([found], tuple(found)))
+
+
+def rotations(kind: str, seed: int) -> Row:
+    """A mixture of 16 on the given SO(3) in R^9."""
+    truth = Bumps("special_orthogonal", seed, width=0.7, count=16)
+    return measured(kind, truth, truth.shape, truth.means, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kind", FITS)
+def test_rotations(kind, seed):
+    found = row("carried", f"rotations16-{kind}-{seed}", lambda: rotations(kind, seed))
+    print("\n" + markdown([found], tuple(found)))
+
+
+def stretch_to_sphere(manifold: Manifold, x: Tensor) -> Tensor:
+    """log |det| (n,) of the radial projection from M to the unit sphere: both densities are then on the true sphere."""
+    y = manifold.project(x).points
+    length = y.norm(dim=1)
+    out = y / length.unsqueeze(1)
+    there, here = complement(out.unsqueeze(-1)), manifold.tangent_basis(y)
+    return torch.linalg.det(there.mT @ here).abs().log() - 2 * length.log()
+
+
+def earth(kind: str, name: str, seed: int) -> Row:
+    generator = seeded(seed)
+    data = points.read(DATA / "earth" / f"{name}.csv", latlon=True)
+    order = torch.randperm(len(data), generator=generator)
+    training, validation, test = data[order].tensor_split([int(0.8 * len(data)), int(0.9 * len(data))])
+    fitted = fit_implicit(training, 2, boundary=False, generator=generator, quiet=True)
+    uniform = Uniform(fitted.manifold, points=fitted.anchors, generator=generator)
+    ground = ground_under(fitted.manifold, fitted.anchors, uniform=uniform, generator=generator)
+    start = time.process_time()
+    found = FITS[kind](
+        training,
+        fitted.manifold,
+        held_out=validation,
+        ground=ground,
+        sizes=Sizes(192, 3, 128),
+        settings=carried_settings(10_000),
+        generator=generator,
+        quiet=True,
+    )
+    seconds = time.process_time() - start
+    log_p = found.distribution.log_prob(test) - stretch_to_sphere(fitted.manifold, test)
+    paired = one_width(training, test, validation, 2)[1] - log_p
+    return {
+        "nll": -float(log_p.mean()), "validation_nll": -found.held_out, "less_kernel": float(paired.mean()), "less_kernel_se": float(paired.std() / len(test) ** 0.5),
+        "uniform_nll": math.log(4 * math.pi), **integral(found.distribution, ground), "fit_seconds": seconds,
+    }  # fmt: skip
+
+
+@real
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kind", FITS)
+@pytest.mark.parametrize("name", ["flood", "quakes_all"])
+def test_earth(name, kind, seed):
+    found = row("carried_earth", f"{name}-{kind}-{seed}", lambda: earth(kind, name, seed))
+    print("\n" + markdown([found], tuple(found)))
+
+
+def rna(seed: int) -> Row:
+    """Seven torsion angles on the given flat torus; density with respect to the angles, radians."""
+    with (DATA / "rna_torsion" / "rna.tsv").open(encoding="utf-8") as file:
+        rows = [[float(v) for v in line] for line in csv.reader(file, delimiter="\t") if len(line) == 7 and line[0][:1] in "-0123456789"]
+    angles = torch.deg2rad(torch.tensor(rows, dtype=torch.float64))
+    data = on_torus(angles)[torch.randperm(len(angles), generator=seeded(seed))]
+    training, validation, test = data.tensor_split([int(0.8 * len(data)), int(0.9 * len(data))])
+    torus = FlatTorus(7)
+    start = time.process_time()
+    found = fit_flow(
+        training, torus, held_out=validation, sizes=Sizes(256, 4, 192, 20.0), settings=carried_settings(20_000), generator=seeded(seed), quiet=True
+    )
+    seconds = time.process_time() - start
+    log_p = found.distribution.log_prob(test)
+    return {"nll": -float(log_p.mean()), "nll_se": float(log_p.std() / len(test) ** 0.5), "validation_nll": -found.held_out, "fit_seconds": seconds}
+
+
+@real
+@pytest.mark.parametrize("seed", SEEDS)
+def test_rna(seed):
+    found = row("carried_rna", f"rna-flow-{seed}", lambda: rna(seed))
+    print("\n" + markdown([found], tuple(found)))
+
+
+def flat(kind: str, dim: int, seed: int) -> Row:
+    """Products of wrapped normals of width .5 in four clusters on a learned flat torus, 20,000 points."""
+    generator, torus = seeded(seed), FlatTorus(dim)
+    means = 2 * math.pi * torch.rand(4, dim, generator=generator, dtype=torch.float64)
+
+    def draw(n: int) -> Tensor:
+        return means[torch.randint(4, (n,), generator=generator)] + 0.5 * torch.randn(n, dim, generator=generator, dtype=torch.float64)
+
+    def log_density(angle: Tensor) -> Tensor:
+        turned = (angle[:, None] - means)[..., None] + 2 * math.pi * torch.arange(-2, 3)
+        wrapped = torch.logsumexp(-turned.square() / (2 * 0.25), -1) - 0.5 * math.log(2 * math.pi * 0.25)
+        return torch.logsumexp(wrapped.sum(-1), 1) - math.log(4)
+
+    even = torus.sample(20_000, generator)
+    manifold = fit_implicit(even, dim, boundary=False, generator=generator, quiet=True).manifold
+    data, test = draw(20_000), draw(2000)
+    start = time.process_time()
+    found = FITS[kind](on_torus(data), manifold, uniform=Uniform(manifold, points=even, generator=generator), generator=generator, quiet=True)
+    gap = log_density(test) - found.distribution.log_prob(on_torus(test))
+    return {"gap": float(gap.mean()), "gap_se": float(gap.std() / len(gap) ** 0.5), "fit_seconds": time.process_time() - start}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("dim", [3])
+def test_flat_tori(dim, seed):
+    found = row("carried_flat", f"flat_torus-{dim}-flow-{seed}", lambda: flat("flow", dim, seed))
+    print("\n" + markdown([found], tuple(found)))
+
+
+def ambient(seed: int) -> Row:
+    """The flow's network learned within the torus and in R^3 around it, from the same data with the same steps: how far its samples are from the torus."""
+    torus, generator = Torus(), seeded(seed)
+    data = WrappedNormals(seed, torus).draw(20_000, generator)
+    found = fit_flow(data, torus, settings=carried_settings(4000), generator=generator, quiet=True)
+    inside = found.distribution.sample((5000,), generator=generator)
+    outside = ambient_flow(data, 4000, generator)
+    far = 0.01 * torus.diameter
+    return {
+        "off_pct_within": 100 * float((torus.distance(inside) > far).double().mean()), "off_pct_ambient": 100 * float((torus.distance(outside) > far).double().mean()),
+        "distance_within": float(torus.distance(inside).mean()), "distance_ambient": float(torus.distance(outside).mean()),
+    }  # fmt: skip
+
+
+def ambient_flow(data: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+    """5000 samples of straight-line flow matching in R^D from a normal law, with the same network."""
+    from topogen.distributions.field import FieldNetwork
+
+    centre, scale = data.mean(0), float((data - data.mean(0)).norm(dim=1).square().mean().sqrt())
+    field = FieldNetwork(centre, scale, finest=30.0, features=96, generator=generator)
+    optimiser = torch.optim.Adam(field.parameters(), 2e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(steps):
+        x1 = data[torch.randint(len(data), (512,), generator=generator)]
+        x0 = centre + scale * torch.randn(x1.shape, generator=generator, dtype=x1.dtype)
+        t = torch.rand(512, generator=generator)
+        loss = (field(x0 + t.unsqueeze(1) * (x1 - x0), t) - (x1 - x0).float()).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    x = centre + scale * torch.randn(5000, data.shape[1], generator=generator, dtype=data.dtype)
+    with torch.no_grad():
+        for i in range(200):
+            t = torch.full((5000,), (i + 0.5) / 200)
+            x = x + field(x + field(x, t) / 400, t).double() / 200
+    return x
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ambient(seed):
+    found = row("carried_ambient", f"torus-{seed}", lambda: ambient(seed))
+    print("\n" + markdown([found], tuple(found)))
+    assert found["off_pct_within"] == 0
