@@ -171,7 +171,8 @@ def earth(kind: str, name: str, seed: int) -> Row:
     log_p = found.distribution.log_prob(test) - stretch_to_sphere(fitted.manifold, test)
     paired = one_width(training, test, validation, 2)[1] - log_p
     return {
-        "nll": -float(log_p.mean()), "validation_nll": -found.held_out, "less_kernel": float(paired.mean()), "less_kernel_se": float(paired.std() / len(test) ** 0.5),
+        "nll": -float(log_p.mean()), "validation_nll": -found.held_out, "less_kernel": float(paired.mean()),
+        "less_kernel_se": float(paired.std() / len(test) ** 0.5),
         "uniform_nll": math.log(4 * math.pi), **integral(found.distribution, ground), "fit_seconds": seconds,
     }  # fmt: skip
 
@@ -188,7 +189,7 @@ def test_earth(name, kind, seed):
 def rna(seed: int) -> Row:
     """Seven torsion angles on the given flat torus; density with respect to the angles, radians."""
     with (DATA / "rna_torsion" / "rna.tsv").open(encoding="utf-8") as file:
-        rows = [[float(v) for v in line] for line in csv.reader(file, delimiter="\t") if len(line) == 7 and line[0][:1] in "-0123456789"]
+        rows = [[float(v) for v in line[2:]] for line in csv.reader(file, delimiter="\t") if len(line) == 9]
     angles = torch.deg2rad(torch.tensor(rows, dtype=torch.float64))
     data = on_torus(angles)[torch.randperm(len(angles), generator=seeded(seed))]
     training, validation, test = data.tensor_split([int(0.8 * len(data)), int(0.9 * len(data))])
@@ -247,7 +248,8 @@ def ambient(seed: int) -> Row:
     outside = ambient_flow(data, 4000, generator)
     far = 0.01 * torus.diameter
     return {
-        "off_pct_within": 100 * float((torus.distance(inside) > far).double().mean()), "off_pct_ambient": 100 * float((torus.distance(outside) > far).double().mean()),
+        "off_pct_within": 100 * float((torus.distance(inside) > far).double().mean()),
+        "off_pct_ambient": 100 * float((torus.distance(outside) > far).double().mean()),
         "distance_within": float(torus.distance(inside).mean()), "distance_ambient": float(torus.distance(outside).mean()),
     }  # fmt: skip
 
