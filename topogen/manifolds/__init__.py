@@ -10,6 +10,7 @@ from topogen.manifolds.flow_chart import FlowCharts
 from topogen.manifolds.gate import Gate
 from topogen.manifolds.geodesics import Geodesics
 from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.tabulated import Tabulated, tabulate
 
 __all__ = [
     "Atlas",
@@ -21,9 +22,11 @@ __all__ = [
     "ImplicitManifold",
     "Manifold",
     "Projection",
+    "Tabulated",
     "Union",
     "adapt",
     "intersection",
     "meeting_points",
     "shapes",
+    "tabulate",
 ]

@@ -1,5 +1,6 @@
 """Markov chains on manifolds: an engine for many chains as one tensor, kernels, and how well they mix."""
 
+from topogen.sampling.brownian import brownian, brownian_paths
 from topogen.sampling.chains import Kernel, Proposal, Run, first_step, run, warm_up
 from topogen.sampling.diagnostics import autocorrelation_time, bulk_ess, effective_sample_size, rank_r_hat, split_r_hat, tail_ess
 from topogen.sampling.hmc import HamiltonianMonteCarlo
@@ -24,6 +25,8 @@ __all__ = [
     "PlaneJump",
     "Visits",
     "autocorrelation_time",
+    "brownian",
+    "brownian_paths",
     "bulk_ess",
     "effective_sample_size",
     "first_step",
