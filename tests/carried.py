@@ -1,5 +1,7 @@
 """Small fits that the tests of diffusions and flows share: a von Mises law on the circle, whose truth is known."""
 
+import functools
+
 import torch
 
 from topogen.distributions.uniform import Uniform
@@ -31,6 +33,12 @@ def on_circle(n: int, seed: int) -> torch.Tensor:
 
 def true_log_density(x: torch.Tensor) -> torch.Tensor:
     return law().log_prob(torch.atan2(x[:, 1], x[:, 0]))
+
+
+@functools.cache
+def small(kind: str):
+    """The fit that tests only look at."""
+    return fitted(kind, steps=700)
 
 
 def fitted(kind: str, steps: int = 900, seed: int = 0, n: int = 3000, **settings):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from carried import fitted, on_circle, seeded, true_log_density
+from carried import on_circle, seeded, small, true_log_density
 
 from topogen.distributions.diffusion import Diffusion
 from topogen.distributions.reverse import inpaint, reverse_walk
@@ -14,12 +14,12 @@ KINDS = ("diffusion", "flow")
 
 @pytest.fixture(scope="module", params=KINDS)
 def found(request):
-    return fitted(request.param)
+    return small(request.param)
 
 
 @pytest.fixture(scope="module")
 def diffusion():
-    return fitted("diffusion").distribution
+    return small("diffusion").distribution
 
 
 def test_the_likelihood_is_near_the_truth(found):
