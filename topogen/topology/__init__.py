@@ -2,33 +2,60 @@
 
 `homology` answers "which Betti numbers has the set that these points sample", or says that it cannot; `persistence` gives the diagrams
 underneath, `farthest_points` the landmarks, `estimate_cost` and `Budget` the price before it is paid, `parse` reads "torus" or "1,2,1".
-`nerve` and `sign_cocycle` read homology and orientability off a cover by charts.
+`compare` puts two clouds side by side, `loops` says which points run around a hole. `nerve` and `sign_cocycle` read homology and orientability
+off a cover by charts.
 """
 
 from topogen.topology.budget import Budget, Cost, estimate_cost
+from topogen.topology.comparison import Comparison, compare
+from topogen.topology.counting import Window, excess, windows
+from topogen.topology.cross_barcode import Divergence, cross_barcode, divergence
+from topogen.topology.discrepancy import discrepancy
 from topogen.topology.expectations import Expectation, parse
+from topogen.topology.hausdorff import Hausdorff, hausdorff
 from topogen.topology.homology import Homology, homology
 from topogen.topology.landmarks import Landmarks, covering_radius, farthest_points
+from topogen.topology.loops import Loop, loops
 from topogen.topology.nerve import Nerve, nerve
 from topogen.topology.orientation import Orientation, sign_cocycle
+from topogen.topology.overlap import overlap
 from topogen.topology.persistence import Diagram, jung, persistence
+from topogen.topology.split_halves import bottleneck, split_halves
+from topogen.topology.transport import transport
 
 __all__ = [
     "Budget",
+    "Comparison",
     "Cost",
     "Diagram",
+    "Divergence",
     "Expectation",
+    "Hausdorff",
     "Homology",
     "Landmarks",
+    "Loop",
     "Nerve",
     "Orientation",
+    "Window",
+    "bottleneck",
+    "compare",
     "covering_radius",
+    "cross_barcode",
+    "discrepancy",
+    "divergence",
     "estimate_cost",
+    "excess",
     "farthest_points",
+    "hausdorff",
     "homology",
     "jung",
+    "loops",
     "nerve",
+    "overlap",
     "parse",
     "persistence",
     "sign_cocycle",
+    "split_halves",
+    "transport",
+    "windows",
 ]

@@ -80,16 +80,16 @@ def neighbours(points: Tensor, others: Tensor, count: int) -> tuple[Tensor, Tens
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
-def check_cloud(points: Tensor, least: int = 1) -> None:
-    """Raise InvalidInputError unless points is a finite floating (n, D) tensor of at least `least` rows (gudhi must never see a NaN)."""
+def check_cloud(points: Tensor, least: int = 1, name: str = "points") -> None:
+    """Raise InvalidInputError unless the argument `name` is a finite floating (n, D) tensor of at least `least` rows (gudhi must never see a NaN)."""
     if not torch.is_tensor(points) or not torch.is_floating_point(points) or points.ndim != 2 or points.shape[1] < 1:
         found = f"{points.dtype} of shape {tuple(points.shape)}" if torch.is_tensor(points) else type(points).__name__
-        raise InvalidInputError(f"points: expected a floating tensor of shape (n, D), found {found}; convert with torch.as_tensor(points, dtype=torch.float64)")
+        raise InvalidInputError(f"{name}: expected a floating tensor of shape (n, D), found {found}; convert with torch.as_tensor({name}, dtype=torch.float64)")
     bad = ~torch.isfinite(points.detach()).all(1)
     if bool(bad.any()):
-        raise InvalidInputError(f"points: {int(bad.sum())} of {len(points)} rows are not finite (first: row {int(bad.nonzero()[0])}); remove them first")
+        raise InvalidInputError(f"{name}: {int(bad.sum())} of {len(points)} rows are not finite (first: row {int(bad.nonzero()[0])}); remove them first")
     if len(points) < least:
-        raise InvalidInputError(f"points: found {len(points)} points, need at least {least}")
+        raise InvalidInputError(f"{name}: found {len(points)} points, need at least {least}")
 
 
 def _greedy_by_tree(cloud: Tensor, count: int, start: int) -> Tensor:

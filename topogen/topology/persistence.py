@@ -111,6 +111,36 @@ def persistence(
     return {p: Diagram(p, filtration, threshold, tuple(_sorted(b * scale) for b in bars)) for p, bars in raw.items()}
 
 
+def finishing_simplices(points: Tensor, diagram: Diagram) -> list[list[tuple[float, float, tuple[int, ...]]]]:
+    """Per degree (birth, death, rows of the simplex that ends it) of the finite bars of a cloud (n, D) of distinct points, in radius units.
+
+    Filtration, field and end are those of its `diagram`. Meant for some thousand points (alpha) or hundred (Rips): the complex is stored.
+    """
+    cloud = points.detach().to(device="cpu", dtype=torch.float64).numpy()
+    scale = float(np.abs(cloud - cloud.mean(0)).max()) or 1.0
+    cloud = np.ascontiguousarray((cloud - cloud.mean(0)) / scale)
+    top = len(diagram.bars) - 1
+    tree = _alpha_tree(cloud) if diagram.filtration == "cech" else _rips_tree(cloud, min(diagram.end / scale, _cone_radius(cloud)), top)
+    tree.compute_persistence(homology_coeff_field=diagram.field, min_persistence=ROUNDING, persistence_dim_max=tree.dimension() <= top)
+    found: list[list[tuple[float, float, tuple[int, ...]]]] = [[] for _ in diagram.bars]
+    for first, last in tree.persistence_pairs():
+        if 0 < len(first) <= top + 1 and last:
+            ends = (scale * tree.filtration(first), scale * tree.filtration(last))
+            found[len(first) - 1].append((*ends, tuple(last)))
+    return found
+
+
+def _rips_tree(cloud: NDArray[np.float64], stop: float, max_degree: int) -> Any:
+    from gudhi import SimplexTree
+
+    graph = _edges(cloud, stop, collapse=max_degree >= 1)
+    tree = SimplexTree()
+    tree.insert_batch(np.arange(len(cloud)).reshape(1, -1), np.zeros(len(cloud)))
+    tree.insert_batch(np.stack([graph.row, graph.col]), graph.data / 2)
+    tree.expansion(max_degree + 1)
+    return tree
+
+
 def _check_options(max_degree: int, fields: Sequence[int], engine: str, threshold: float | None) -> None:
     if max_degree < 0:
         raise InvalidInputError(f"max_degree: expected 0 or more, found {max_degree}")
@@ -136,9 +166,7 @@ def _standardised(points: Tensor) -> tuple[NDArray[np.float64], float]:
 
 
 def _alpha(cloud: NDArray[np.float64], max_degree: int, fields: Sequence[int], stop: float) -> dict[int, list[NDArray[np.float64]]]:
-    from gudhi import AlphaComplex
-
-    tree = AlphaComplex(points=cloud).create_simplex_tree(output_squared_values=False)
+    tree = _alpha_tree(cloud)
     diagrams = {}
     for p in fields:
         # cocircular points make bars of the length of rounding errors
@@ -146,6 +174,12 @@ def _alpha(cloud: NDArray[np.float64], max_degree: int, fields: Sequence[int], s
         bars = [tree.persistence_intervals_in_dimension(k).reshape(-1, 2) for k in range(max_degree + 1)]
         diagrams[p] = [_cut(b, stop) for b in bars]
     return diagrams
+
+
+def _alpha_tree(cloud: NDArray[np.float64]) -> Any:
+    from gudhi import AlphaComplex
+
+    return AlphaComplex(points=cloud).create_simplex_tree(output_squared_values=False)
 
 
 def _cut(bars: NDArray[np.float64], stop: float) -> NDArray[np.float64]:
