@@ -8,6 +8,7 @@ off a cover by charts.
 
 from topogen.topology.budget import Budget, Cost, estimate_cost
 from topogen.topology.comparison import Comparison, compare
+from topogen.topology.confidence import ConfidenceRadius, confidence_radius
 from topogen.topology.counting import Window, excess, windows
 from topogen.topology.cross_barcode import Divergence, cross_barcode, divergence
 from topogen.topology.discrepancy import discrepancy
@@ -20,12 +21,15 @@ from topogen.topology.nerve import Nerve, nerve
 from topogen.topology.orientation import Orientation, sign_cocycle
 from topogen.topology.overlap import overlap
 from topogen.topology.persistence import Diagram, jung, persistence
+from topogen.topology.robust import Robust, distance_to_measure, robust_homology
+from topogen.topology.significance import Significance, significance
 from topogen.topology.split_halves import bottleneck, split_halves
 from topogen.topology.transport import transport
 
 __all__ = [
     "Budget",
     "Comparison",
+    "ConfidenceRadius",
     "Cost",
     "Diagram",
     "Divergence",
@@ -36,12 +40,16 @@ __all__ = [
     "Loop",
     "Nerve",
     "Orientation",
+    "Robust",
+    "Significance",
     "Window",
     "bottleneck",
     "compare",
+    "confidence_radius",
     "covering_radius",
     "cross_barcode",
     "discrepancy",
+    "distance_to_measure",
     "divergence",
     "estimate_cost",
     "excess",
@@ -54,7 +62,9 @@ __all__ = [
     "overlap",
     "parse",
     "persistence",
+    "robust_homology",
     "sign_cocycle",
+    "significance",
     "split_halves",
     "transport",
     "windows",

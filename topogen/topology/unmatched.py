@@ -81,11 +81,11 @@ def _alone(mine: NDArray[np.float64], theirs: NDArray[np.float64], floor: float)
     return [(float(one[i, 0]), float(one[i, 1])) for i in left if one[i, 1] - one[i, 0] > floor]
 
 
-def _feature(degree: int, birth: float, death: float, ends: list[list[tuple[float, float, tuple[int, ...]]]], landmarks: Landmarks) -> Feature:
-    if math.isinf(death) or not ends[degree]:
+def _feature(degree: int, birth: float, death: float, ends: list[tuple[NDArray[np.float64], NDArray[np.int64]]], landmarks: Landmarks) -> Feature:
+    bars, simplices = ends[degree]
+    if math.isinf(death) or not len(bars):
         return Feature(degree, birth, death, (), ())
-    _, _, simplex = min(ends[degree], key=lambda end: abs(end[0] - birth) + abs(end[1] - death))
-    chosen = torch.tensor(simplex)
+    chosen = torch.from_numpy(simplices[np.abs(bars - (birth, death)).sum(1).argmin()])
     centre = _centre(landmarks.points[chosen].detach().double(), death)
     return Feature(degree, birth, death, tuple(landmarks.indices[chosen].tolist()), tuple(centre.tolist()))
 
