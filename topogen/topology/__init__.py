@@ -6,12 +6,14 @@ underneath, `farthest_points` the landmarks, `estimate_cost` and `Budget` the pr
 off a cover by charts.
 """
 
+from topogen.topology.agreement import Agreement, agreement
 from topogen.topology.budget import Budget, Cost, estimate_cost
 from topogen.topology.comparison import Comparison, compare
 from topogen.topology.confidence import ConfidenceRadius, confidence_radius
 from topogen.topology.counting import Window, excess, windows
 from topogen.topology.cross_barcode import Divergence, cross_barcode, divergence
 from topogen.topology.discrepancy import discrepancy
+from topogen.topology.evenness import Evenness, evenness
 from topogen.topology.expectations import Expectation, parse
 from topogen.topology.hausdorff import Hausdorff, hausdorff
 from topogen.topology.homology import Homology, homology
@@ -27,12 +29,14 @@ from topogen.topology.split_halves import bottleneck, split_halves
 from topogen.topology.transport import transport
 
 __all__ = [
+    "Agreement",
     "Budget",
     "Comparison",
     "ConfidenceRadius",
     "Cost",
     "Diagram",
     "Divergence",
+    "Evenness",
     "Expectation",
     "Hausdorff",
     "Homology",
@@ -43,6 +47,7 @@ __all__ = [
     "Robust",
     "Significance",
     "Window",
+    "agreement",
     "bottleneck",
     "compare",
     "confidence_radius",
@@ -52,6 +57,7 @@ __all__ = [
     "distance_to_measure",
     "divergence",
     "estimate_cost",
+    "evenness",
     "excess",
     "farthest_points",
     "hausdorff",

@@ -14,7 +14,7 @@ Edelsbrunner, Harer (2010), Computational Topology; Bauer (2021), Ripser; Jung (
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,12 @@ class Diagram:
             "bars": [[[float(b), None if np.isinf(d) else float(d)] for b, d in _longest(bars, longest)] for bars in self.bars],
             "counts": [len(bars) for bars in self.bars],
         }
+
+    @classmethod
+    def from_dict(cls, summary: Mapping[str, Any]) -> Diagram:
+        """The diagram of the bars that a summary by `to_dict` holds."""
+        bars = [np.array([[b, math.inf if d is None else d] for b, d in rows], dtype=np.float64).reshape(-1, 2) for rows in summary["bars"]]
+        return cls(summary["field"], summary["filtration"], summary["threshold"], tuple(_sorted(b) for b in bars))
 
 
 def jung(ambient_dim: int) -> float:
