@@ -21,7 +21,7 @@ from topogen.topology.budget import Budget
 from topogen.topology.counting import Window, windows
 from topogen.topology.duality import Decided, complete, contradiction
 from topogen.topology.evenness import evenness
-from topogen.topology.landmarks import Landmarks, check_cloud
+from topogen.topology.landmarks import Landmarks, check_cloud, distinct_rows
 from topogen.topology.persistence import Diagram, jung, persistence
 from topogen.topology.rules import SCAN, Count, Rule, plateau, spanning, stable
 from topogen.topology.scale import Scale
@@ -150,7 +150,7 @@ def _whole(betti: tuple[int | None, ...]) -> tuple[int, ...] | None:
 
 
 def _distinct(points: Tensor) -> Tensor:
-    cloud: Tensor = torch.unique(points.detach().to(device="cpu", dtype=torch.float64), dim=0)
+    cloud: Tensor = distinct_rows(points.detach().to(device="cpu", dtype=torch.float64))
     if len(cloud) < LEAST_POINTS:
         raise InvalidInputError(f"points: homology needs at least {LEAST_POINTS} distinct points, found {len(cloud)}; add samples, or call persistence")
     return cloud
