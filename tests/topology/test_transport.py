@@ -20,7 +20,7 @@ def test_a_shift_is_its_length():
     assert found.within < 1
 
 
-@pytest.mark.parametrize("factor", [1e-150, 1e150])
+@pytest.mark.parametrize("factor", [1e-140, 1e140])
 def test_units(factor):
     plain, scaled = (transport(f * blob(100), f * blob(100, 1), generator=torch.Generator().manual_seed(0)) for f in (1.0, factor))
     assert (scaled.exact / factor, scaled.sliced / factor) == pytest.approx((plain.exact, plain.sliced), rel=1e-9)

@@ -23,6 +23,7 @@ from topogen.errors import InvalidInputError
 __all__ = ["Landmarks", "covering_radius", "farthest_points"]
 
 TREE_DIMENSION = 9
+LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,14 @@ def check_cloud(points: Tensor, least: int = 1, name: str = "points") -> None:
     if not torch.is_tensor(points) or not torch.is_floating_point(points) or points.ndim != 2 or points.shape[1] < 1:
         found = f"{points.dtype} of shape {tuple(points.shape)}" if torch.is_tensor(points) else type(points).__name__
         raise InvalidInputError(f"{name}: expected a floating tensor of shape (n, D), found {found}; convert with torch.as_tensor({name}, dtype=torch.float64)")
+    if points.is_meta or points.layout != torch.strided:
+        raise InvalidInputError(f"{name}: expected a dense tensor with values, found {'a meta tensor' if points.is_meta else points.layout}; use to_dense()")
     bad = ~torch.isfinite(points.detach()).all(1)
     if bool(bad.any()):
         raise InvalidInputError(f"{name}: {int(bad.sum())} of {len(points)} rows are not finite (first: row {int(bad.nonzero()[0])}); remove them first")
+    largest = float(points.detach().abs().max()) if len(points) else 0.0
+    if largest > LARGEST:
+        raise InvalidInputError(f"{name}: coordinates up to {largest:.3g}, whose squares are no numbers any more; choose a larger unit of length")
     if len(points) < least:
         raise InvalidInputError(f"{name}: found {len(points)} points, need at least {least}")
 

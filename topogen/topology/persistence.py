@@ -102,8 +102,8 @@ def persistence(
     `engine` is "alpha" (filtration "cech", GPL part of GUDHI; the default up to D = 3), "rips" (the default above) or "auto".
     `threshold` (radius) ends the filtration; always give one to Rips if you can. Duplicates are removed. The complex is built once.
     Raises InvalidInputError for a cloud that is not finite (n, D), a field that is not prime, a negative degree or threshold;
-    BudgetExceeded before the work starts where its predicted cost is hopelessly above the budget, and otherwise after edge
-    collapse, when the columns can be counted.
+    BudgetExceeded before the work starts where its predicted cost is hopelessly above the budget, and otherwise once the edges are
+    listed (from degree 2 on: collapsed), when the columns can be counted.
     """
     check_cloud(points)
     _check_options(max_degree, fields, engine, threshold)
@@ -179,7 +179,8 @@ def _cut(bars: NDArray[np.float64], stop: float) -> NDArray[np.float64]:
 def _rips(cloud: NDArray[np.float64], max_degree: int, fields: Sequence[int], stop: float, budget: Budget) -> dict[int, list[NDArray[np.float64]]]:
     stop = min(stop, _cone_radius(cloud))
     _refuse_hopeless(estimate_cost(len(cloud), cloud.shape[1], max_degree, stop, torch.from_numpy(cloud), "rips"), cloud, stop, budget)
-    graph = _edges(cloud, stop, budget, collapse=max_degree >= 1)
+    # up to degree 1 collapse costs more than it saves, many times more where edges span the cloud
+    graph = _edges(cloud, stop, budget, collapse=max_degree >= 2)
     budget.check(_graph_cost(graph, max_degree), f"Rips complex of {len(cloud)} points (edges collapsed)")
     found = run("rips", graph, budget, max_degree=max_degree, fields=tuple(fields))
     return {p: [found[f"bars_{p}_{k}"] for k in range(max_degree + 1)] for p in fields}
@@ -218,10 +219,11 @@ def _graph_cost(graph: Arrays, max_degree: int) -> Cost:
     n, edges = int(graph["size"]), float(len(graph["rows"]))
     counts = [float(n), edges]
     degree = 2 * edges / max(n, 1)
-    if max_degree >= 1:
-        adjacency = coo_matrix((np.ones(len(graph["rows"])), (graph["rows"], graph["columns"])), shape=(n, n)).tocsr()
-        adjacency = adjacency + adjacency.T
-        counts.append(float((adjacency @ adjacency).multiply(adjacency).sum()) / 6)
+    if max_degree <= 1:
+        return rips_cost(counts, 0.0)
+    adjacency = coo_matrix((np.ones(len(graph["rows"])), (graph["rows"], graph["columns"])), shape=(n, n)).tocsr()
+    adjacency = adjacency + adjacency.T
+    counts.append(float((adjacency @ adjacency).multiply(adjacency).sum()) / 6)
     while len(counts) < max_degree + 2:
         # each k-simplex has about (3 triangles per edge / edges) common neighbours to grow by
         growth = 3 * counts[2] / max(edges, 1.0)
