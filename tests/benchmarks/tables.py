@@ -36,6 +36,12 @@ SECTIONS = (
     ("Charts: a von Mises density on a learned circle", "atlas_density_circle"),
     ("Charts: floods and earthquakes on a learned sphere", "atlas_density_earth"),
     ("Charts: protein torsions on the flat torus", "atlas_density_protein"),
+    ("Topology: cost of a whole verification", "topology_cost"),
+    ("Topology: Rips beside other engines", "topology_engines"),
+    ("Topology: confidence radii", "confidence"),
+    ("Topology: p-values of noise", "p_values"),
+    ("Topology: MTop-Div", "mtopdiv"),
+    ("Topology: circles with outliers", "outliers"),
 )
 
 
