@@ -82,3 +82,9 @@ def test_refusals():
         robust_homology(x, fields=(6,))
     with pytest.raises(BudgetExceeded):
         robust_homology(x, budget=Budget(max_bytes=1000))
+
+
+def test_large_clouds_are_thinned():
+    x = dirty("circle", 40_000, 0.02, 0)
+    found = robust_homology(x, outliers=0.02, resamples=5, generator=torch.Generator().manual_seed(0))
+    assert found.betti[2] == (1, 1) and (found.n_points, found.n_centres) == (40_000, 3000)

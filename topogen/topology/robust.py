@@ -35,7 +35,7 @@ from topogen.topology.weighted import weighted
 __all__ = ["Robust", "distance_to_measure", "robust_homology"]
 
 LEAST_POINTS = 20
-MOST_ALPHA, MOST_RIPS = 3000, 300
+MOST_POINTS, MOST_ALPHA, MOST_RIPS = 10_000, 3000, 300
 LEVEL = 0.95
 
 
@@ -80,8 +80,8 @@ def robust_homology(
     """Betti numbers over Z/p of a cloud (n, D), n at least 20, of which a share of up to `outliers` lies anywhere.
 
     The mass is twice that share. `max_degree`: None is D - 1 up to D = 3, above 1; `engine` and `budget` as in `persistence`; `resamples` of the bootstrap.
-    Large clouds are thinned at random to 3000 (alpha) or 300 (Rips) centres, the distance to the measure is that of all points. Raises InvalidInputError
-    for unusable clouds and options, BudgetExceeded before the work starts.
+    Large clouds are thinned at random, to 10,000 points for the distance to the measure and 3000 (alpha) or 300 (Rips) centres of balls. Raises
+    InvalidInputError for unusable clouds and options, BudgetExceeded before the work starts.
     """
     check_cloud(points, LEAST_POINTS)
     check_fields(fields)
@@ -92,6 +92,7 @@ def robust_homology(
     cloud = points.detach().to(device="cpu", dtype=torch.float64)
     centre, scale = cloud.mean(0), float((cloud - cloud.mean(0)).abs().max()) or 1.0
     cloud = (cloud - centre) / scale
+    cloud = cloud if len(cloud) <= MOST_POINTS else subset(cloud, MOST_POINTS, generator)
     chosen = subset(cloud, MOST_ALPHA if alpha else MOST_RIPS, generator)
     values = distance_to_measure(cloud, chosen, 2 * outliers)
     bars = weighted(chosen.numpy(), values.numpy(), degree, fields, alpha=alpha, budget=budget)
@@ -99,7 +100,7 @@ def robust_homology(
     name = "dtm-cech" if alpha else "dtm-rips"
     diagrams = {p: Diagram(p, name, None, tuple(scale * b for b in found)) for p, found in bars.items()}
     betti = {p: tuple(_long(b, 2 * band) for b in diagram.bars) for p, diagram in diagrams.items()}
-    return Robust(betti, 2 * outliers, band, len(cloud), len(chosen), diagrams)
+    return Robust(betti, 2 * outliers, band, len(points), len(chosen), diagrams)
 
 
 def distance_to_measure(points: Tensor, at: Tensor, mass: float) -> Tensor:

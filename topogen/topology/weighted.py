@@ -39,7 +39,7 @@ def weighted(
     meet = _meeting(centres, delays, rows, columns)
     graph = {"rows": rows, "columns": columns, "lengths": 2 * meet, "size": np.array(len(centres))}
     # classes of degree 1 and more do not notice when their vertices appear
-    found = run("rips", run("collapse", graph, budget) if max_degree >= 2 else graph, budget, max_degree=max_degree, fields=tuple(fields))
+    found = run("rips", run("collapse", graph, budget) if max_degree else graph, budget, max_degree=max_degree, fields=tuple(fields))
     components = _components(delays, rows, columns, meet)
     return {p: [components, *(found[f"bars_{p}_{k}"] for k in range(1, max_degree + 1))] for p in fields}
 
