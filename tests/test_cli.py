@@ -277,6 +277,31 @@ def test_a_run_is_not_written_over_the_folder_that_holds_its_input(capsys, tmp_p
     assert (tmp_path / "cloud.npy").is_file()
 
 
+def test_two_clouds_are_compared(capsys, cloud, home):
+    write(home / "beside.npy", torch.cat([circle(300, 1), 0.4 * circle(150, 2) + torch.tensor([3.0, 0.0], dtype=torch.float64)]))
+    answer = document(capsys, "compare", cloud, home / "beside.npy", "--permutations", 19, "--quiet")
+    assert [feature["degree"] for feature in answer["only_y"]] == [0, 1] and not answer["only_x"]
+    assert answer["hausdorff"]["there"] < 0.1 < answer["hausdorff"]["back"] and set(answer["x_beyond_y"]) >= {"value", "standard_error"}
+    write(home / "high.npy", torch.rand(50, 3, generator=torch.Generator().manual_seed(0)))
+    assert "R^2 and R^3" in refused(capsys, "compare", cloud, home / "high.npy")
+
+
+def test_a_verification_goes_to_a_folder(capsys, cloud, tmp_path):
+    pytest.importorskip("matplotlib")
+    for _ in range(2):  # an earlier one is replaced
+        answer = document(capsys, "verify", cloud, "--expect", "circle", "-o", tmp_path / "out", "--quiet")
+    assert {entry.name for entry in (tmp_path / "out").iterdir()} == {"verification.json", "report.txt", "barcode.png"}
+    kept = json.loads((tmp_path / "out" / "verification.json").read_text())
+    assert kept["verdict"] == answer["verdict"] == "CONFIRMED"
+    (tmp_path / "out" / "diary.txt").write_text("mine")
+    assert "name a new folder" in refused(capsys, "verify", cloud, "--expect", "circle", "-o", tmp_path / "out")
+    assert "holds the input" in refused(capsys, "verify", cloud, "--expect", "circle", "-o", Path(cloud).parent)
+
+
+def test_memory_is_a_wall(capsys, cloud):
+    assert document(capsys, "verify", cloud, "--expect", "circle", "--max-memory", "200M", "--quiet")["verdict"] == "CONFIRMED"
+
+
 def test_no_mesh_of_a_curve(capsys, home, model):
     assert "surfaces in R^3" in refused(capsys, "sample", model, "-o", home / "curve.ply", code=2)
     assert not (home / "curve.ply").exists()

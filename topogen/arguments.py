@@ -89,8 +89,20 @@ def _verify(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("subject", help="a cloud file or the folder of a saved model")
     verb.add_argument("--against", metavar="CLOUD", help="a cloud to compare with")
     verb.add_argument("--expect", metavar="NAME", help="torus, klein_bottle, 'genus 2', rp2, ..., or Betti numbers such as 1,2,1")
+    verb.add_argument("-o", "--output", metavar="FOLDER", help="folder for verification.json, report.txt and barcode.png")
     _fields(verb)
     _dim(verb)
+    _reading(verb)
+
+
+def _compare(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("cloud", help="a cloud file, the data")
+    verb.add_argument("other", help="another, such as samples of a model")
+    verb.add_argument(
+        "--max-degree", type=_degree, metavar="K", help="compare bars up to this degree (default: 2 in space, 1 in the plane and above three dimensions)"
+    )
+    verb.add_argument("--permutations", type=_positive, default=99, metavar="N", help="of the test of split halves (default 99)")
+    _fields(verb)
     _reading(verb)
 
 
@@ -118,6 +130,7 @@ _VERBS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...] =
     ("project", "bring points onto a model's manifold", _project),
     ("score", "log density of points under a model", _score),
     ("verify", "confirm or refute the topology of a cloud or model", _verify),
+    ("compare", "put two clouds side by side: distances, tests, what only one of them has", _compare),
     ("shapes", "list shapes of known topology, or sample one", _shapes),
     ("run", "inspect, fit, sample and verify in a row", _run),
 )
@@ -175,6 +188,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected at least 1, found {text}")
+    return value
+
+
+def _degree(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, found {text}")
     return value
 
 

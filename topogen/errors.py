@@ -8,6 +8,7 @@ __all__ = [
     "BudgetExceeded",
     "CheckpointError",
     "DivergenceError",
+    "EngineError",
     "FileFormatError",
     "InvalidInputError",
     "MissingDependencyError",
@@ -50,6 +51,12 @@ class ProjectionError(TopogenError, ArithmeticError):
 
 class DivergenceError(TopogenError, ArithmeticError):
     """A training run met a loss that is not finite and could not be rescued by going back; names the step."""
+
+    exit_code = 4
+
+
+class EngineError(TopogenError, RuntimeError):
+    """Native code behind a wall crashed or failed; the message says how."""
 
     exit_code = 4
 

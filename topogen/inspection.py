@@ -23,14 +23,12 @@ from topogen.points import clean
 from topogen.points.cleaning import Repairs
 from topogen.strata import Stratum, find_strata
 from topogen.topology.budget import Budget
+from topogen.topology.evenness import LONELY, UNEVEN, evenness
 from topogen.topology.homology import Homology, homology
 
 __all__ = ["Inspection", "inspect"]
 
 GRAPH_NEIGHBOURS = 15
-DENSITY_NEIGHBOURS = 5
-UNEVEN = 5.0
-LONELY = 4.0
 NOISY = 0.17
 BOUNDARY_SHARE, MIXED_BOUNDARY_SHARE = 1e-3, 1e-2
 ENOUGH_ROOM = 0.95
@@ -157,7 +155,7 @@ def _form(cloud: Tensor, dim: int | None, generator: torch.Generator) -> _Form:
 def _findings(cloud: Tensor, form: _Form, topology: Homology, repairs: Repairs) -> Inspection:
     """Everything but the advice."""
     pieces, reason = _components(form.inside, form.scales)
-    evenness, outliers = _density(form.inside)
+    even = evenness(form.inside)
     return Inspection(
         n=len(cloud),
         ambient_dim=cloud.shape[1],
@@ -178,8 +176,8 @@ def _findings(cloud: Tensor, form: _Form, topology: Homology, repairs: Repairs) 
         reach=form.scales.reach,
         diameter=form.scales.diameter,
         room=_room(form.scales, form.inside.shape[1]),
-        evenness=evenness,
-        outliers=outliers,
+        evenness=even.ratio,
+        outliers=even.outliers,
         advice=(),
         strata=form.strata,
     )
@@ -219,15 +217,6 @@ def _components(points: Tensor, scales: Scales) -> tuple[int, str]:
 
 def _separation(piece: Tensor, rest: Tensor) -> float:
     return float(nearest(rest, 1, piece)[0].min())
-
-
-def _density(points: Tensor) -> tuple[float, int]:
-    """Largest over median fifth-neighbour distance without the outliers, and how many points are LONELY times farther out than their neighbours."""
-    distances, indices = nearest(points, DENSITY_NEIGHBOURS)
-    own = distances[:, -1]
-    lonely = own > LONELY * own[indices].median(1).values
-    rest = own[~lonely]
-    return float(rest.max() / rest.median().clamp_min(1e-300)), int(lonely.sum())
 
 
 def _orientable(decided: Mapping[int, Sequence[int | None]], dim: int) -> bool | None:

@@ -179,10 +179,30 @@ def verify(options: Namespace, say: Say) -> Answer:
     """Confirm or refute the topology of a cloud or a saved model."""
     subject = topogen.load(options.subject) if os.path.isdir(options.subject) else _read(options.subject, options)
     against = None if options.against is None else _read(options.against, options)
+    if options.output is not None:
+        from topogen.report.verified import check_place
+
+        check_place(Path(options.output), [name for name in (options.subject, options.against) if name is not None])
     found = topogen.verify(
         subject, against, options.expect, fields=options.fields, dim=options.dim, seed=options.seed, budget=_budget(options), quiet=options.quiet
     )
+    if options.output is not None:
+        from topogen.report.verified import write_verification
+
+        write_verification(Path(options.output), found, subject if isinstance(subject, Tensor) else against)
     return found.to_dict(), found.to_text(), found.exit_code
+
+
+def compare(options: Namespace, say: Say) -> Answer:
+    """Put two clouds side by side."""
+    from topogen.topology.comparison import compare as compare_clouds
+
+    x, y = (_read(name, options) for name in (options.cloud, options.other))
+    found = compare_clouds(
+        x, y, max_degree=options.max_degree, fields=options.fields, permutations=options.permutations, budget=_budget(options),
+        generator=torch.Generator().manual_seed(options.seed),
+    )  # fmt: skip
+    return found.to_dict(), found.to_text(), 0
 
 
 def list_shapes(options: Namespace, say: Say) -> Answer:
@@ -225,6 +245,7 @@ VERBS: dict[str, Callable[[Namespace, Say], Answer]] = {
     "project": project,
     "score": score,
     "verify": verify,
+    "compare": compare,
     "shapes": list_shapes,
     "run": run,
 }
@@ -246,7 +267,7 @@ def _density_settings(options: Namespace) -> Settings | None:
 
 
 def _budget(options: Namespace) -> Budget | None:
-    return None if options.max_memory is None else Budget(max_bytes=options.max_memory)
+    return None if options.max_memory is None else Budget(max_bytes=options.max_memory, wall=True)
 
 
 def _check_file(target: Path, source: str | None = None) -> None:

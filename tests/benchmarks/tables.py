@@ -41,6 +41,12 @@ SECTIONS = (
     ("Flows: RNA torsions on the flat 7-torus", "carried_rna"),
     ("Flows: learned flat tori", "carried_flat"),
     ("Flows: the same network in the ambient space", "carried_ambient"),
+    ("Topology: cost of a whole verification", "topology_cost"),
+    ("Topology: Rips beside other engines", "topology_engines"),
+    ("Topology: confidence radii", "confidence"),
+    ("Topology: p-values of noise", "p_values"),
+    ("Topology: MTop-Div", "mtopdiv"),
+    ("Topology: circles with outliers", "outliers"),
 )
 
 

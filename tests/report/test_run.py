@@ -50,7 +50,7 @@ def outcome(home, heard):
 def test_everything_is_written(outcome, home, heard):
     folder = home / "first"
     pytest.importorskip("matplotlib")
-    assert {entry.name for entry in folder.iterdir()} == FILES | {"figure.png"}
+    assert {entry.name for entry in folder.iterdir()} == FILES | {"figure.png", "barcode.png"}
     assert heard == STAGES and [entry.name for entry in home.iterdir()] == ["first"]
     report = json.loads((folder / "report.json").read_text())
     assert report["verdict"] == "CONFIRMED" == outcome.verification.verdict.value and report["schema_version"] == 1

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from topogen.errors import InvalidInputError
-from topogen.topology.landmarks import TREE_DIMENSION, covering_radius, farthest_points, neighbours
+from topogen.topology.landmarks import TREE_DIMENSION, covering_radius, distinct_rows, farthest_points, neighbours
 
 
 def cloud(n: int, dim: int, seed: int = 0) -> torch.Tensor:
@@ -81,3 +81,11 @@ def test_refuses_nan() -> None:
     x[3, 1] = torch.nan
     with pytest.raises(InvalidInputError, match="row 3"):
         farthest_points(x, 2)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_distinct_rows_are_those_of_unique(ties):
+    x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = torch.cat([x.round(decimals=1), x[:50].round(decimals=1)]) if ties else x
+    assert torch.equal(distinct_rows(x), torch.unique(x, dim=0))
+    assert torch.equal(distinct_rows(x[:1]), x[:1])

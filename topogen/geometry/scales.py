@@ -23,7 +23,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.neighbours import LocalFit, LocalPCA, local_fit, local_pca, nearest, terms
 
-__all__ = ["Scales", "boundary_points", "diameter", "estimate_scales"]
+__all__ = ["Scales", "boundary_points", "diameter", "estimate_scales", "neighbourhood_size"]
 
 WIDE = 4.0
 TRIMMED = 7.0
@@ -76,6 +76,11 @@ def estimate_scales(points: Tensor, dim: int, *, generator: torch.Generator | No
     reach = _reach(fit, noise, indices.shape[1], generator)
     summary = float(reach.quantile(0.05, interpolation="lower"))
     return Scales(dim, noise, float(spacing.median()), summary, diameter(points), spacing, reach, k, resolved)
+
+
+def neighbourhood_size(points: Tensor, dim: int, *, generator: torch.Generator | None = None) -> int:
+    """`Scales.k` of points (n, D), n at least dim + 2, alone: a small part of the work."""
+    return _pilot(points, dim, generator)[1]
 
 
 def diameter(points: Tensor) -> float:

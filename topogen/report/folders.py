@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 from topogen.errors import CheckpointError
@@ -13,18 +13,18 @@ from topogen.errors import CheckpointError
 __all__ = ["check_folder", "fresh_folder"]
 
 ALWAYS = {"inspection.json", "model", "report.json", "report.txt", "samples.npy", "verification.json"}
-SOMETIMES = {"figure.png", "mesh.ply", "singular.png"}
+SOMETIMES = {"atlas.png", "barcode.png", "certificate.json", "figure.png", "mesh.ply", "singular.png"}
 
 
-def check_folder(folder: Path) -> None:
-    """Raise CheckpointError unless `folder` can be made or replaced: missing, empty, or an earlier run and nothing else."""
+def check_folder(folder: Path, always: Set[str] = ALWAYS, sometimes: Set[str] = SOMETIMES) -> None:
+    """Raise CheckpointError unless `folder` can be made or replaced: missing, empty, or an earlier run (with files of these names) and nothing else."""
     if not folder.exists():
         _nearest_parent(folder)
         return
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: is a file; name a folder")
     held = {entry.name for entry in folder.iterdir()}
-    if held and not ALWAYS <= held <= ALWAYS | SOMETIMES:
+    if held and not always <= held <= always | sometimes:
         raise CheckpointError(f"{folder}: is not empty and is not just an earlier run, which would be replaced; name a new folder")
 
 

@@ -1,6 +1,6 @@
 """`topogen run`: everything in a row, into one folder.
 
-    cloud -> inspection.json -> model/ -> samples.npy (mesh.ply) -> verification.json -> report.txt, report.json, figure.png (singular.png)
+    cloud -> inspection.json -> model/ -> samples.npy (mesh.ply) -> verification.json -> report.txt, report.json, figure.png, barcode.png (singular.png)
 
 The folder is written under another name beside its place and renamed at the end, so an interrupted run leaves nothing half-written and an earlier
 run stays until the new one is complete.
@@ -28,9 +28,11 @@ from topogen.manifolds.gate import half_ball_centroid
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.model import Model, fit
 from topogen.points import write
+from topogen.report.diagrams import draw_topology
 from topogen.report.figures import draw_atlas, draw_run, draw_strata
 from topogen.report.folders import check_folder, fresh_folder
 from topogen.topology.budget import Budget
+from topogen.topology.loops import loops
 from topogen.topology.surfaces import Mesh, mesh_of
 from topogen.verification import Certificate, Result, certify, verify
 
@@ -161,11 +163,18 @@ def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
     if outcome.mesh is not None:
         write(place / "mesh.ply", outcome.mesh.vertices, outcome.mesh.faces)
     with contextlib.suppress(MissingDependencyError):
+        _draw_topology(outcome.inspection, points, place / "barcode.png")
         draw_run(place / "figure.png", points, outcome.samples, outcome.verification.summary, _edge(outcome.model))
         if outcome.inspection.strata:
             draw_strata(place / "singular.png", points, outcome.inspection.strata)
         if isinstance(outcome.model.manifold, Atlas):
             draw_atlas(place / "atlas.png", outcome.model.manifold)
+
+
+def _draw_topology(found: Inspection, points: Tensor, path: Path) -> None:
+    """The bars behind the Betti numbers of the cloud, over the first field, and the loops around its holes."""
+    diagram = next(iter(found.homology.diagrams.values()))
+    draw_topology(path, diagram, points, loops(points), found.homology.scale, f"the cloud: {found.homology.rule}")
 
 
 def _edge(model: Model) -> Callable[[Tensor], Tensor] | None:

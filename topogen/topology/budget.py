@@ -46,10 +46,15 @@ def available_bytes() -> int:
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits of one computation of persistence: `max_bytes` of memory and, if given, `max_seconds` (rough) on one core."""
+    """Limits of one computation of persistence: `max_bytes` of memory and, if given, `max_seconds` on one core.
+
+    What is predicted (roughly) to break them is refused before it starts. With a `wall` native code runs in a process of its own that cannot take more memory
+    or time, and whose crash is an exception here (`walls`), one to two seconds slower.
+    """
 
     max_bytes: int = field(default_factory=available_bytes)
     max_seconds: float | None = None
+    wall: bool = False
 
     def allows(self, cost: Cost) -> bool:
         """Whether the predicted cost stays within both limits."""

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
 from topogen.topology.budget import Budget
+from topogen.topology.counting import Window, windows
 from topogen.topology.duality import Decided, complete, contradiction
-from topogen.topology.landmarks import Landmarks, check_cloud
+from topogen.topology.evenness import evenness
+from topogen.topology.landmarks import Landmarks, check_cloud, distinct_rows
 from topogen.topology.persistence import Diagram, jung, persistence
 from topogen.topology.rules import SCAN, Count, Rule, plateau, spanning, stable
 from topogen.topology.scale import Scale
@@ -29,6 +31,7 @@ __all__ = ["Homology", "homology"]
 
 LEAST_POINTS = 12
 LONGEST = 20.0
+PROBES, LISTED = 2000, 5
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Homology:
     `decided[p]` holds the Betti numbers over Z/p from degree 0, None where undecided; `betti[p]` the same, or None unless all are
     decided. `scale` (eps), `covering_radius` are in data units. `label` is "proved-for-sample" (eps was given), "statistical" (eps was
     estimated) or "heuristic" (plateau rule), always under `assumption`. `stable`: the spanning count does not change over [1, 1.5] eps.
+    `windows`: what is a theorem about all the points, whatever set they sample (`counting`), the widest first.
     """
 
     decided: Decided
@@ -53,6 +57,7 @@ class Homology:
     stable: bool
     reason: str
     notes: tuple[str, ...] = ()
+    windows: tuple[Window, ...] = ()
     diagrams: dict[int, Diagram] = field(default_factory=dict, repr=False)
 
     @property
@@ -66,6 +71,7 @@ class Homology:
         lines.append(f"[{self.label}] {self.rule}, eps {self.scale:.4g} ({self.scale_source}); {'stable' if self.stable else 'not stable'} over [1, 1.5] eps")
         lines.append(f"assumes {self.assumption}")
         lines.append(f"{self.n_points} points, {self.n_landmarks} landmarks (covering radius {self.covering_radius:.4g}), {self.engine}; radii in data units")
+        lines += [f"[proved-for-sample] {window.to_text()}" for window in self.windows[:1]]
         lines += [*self.notes, *([f"undecided: {self.reason}"] if self.reason else [])]
         return "\n".join(lines)
 
@@ -77,6 +83,7 @@ class Homology:
             "decided": {str(p): list(b) for p, b in self.decided.items()},
             **{name: getattr(self, name) for name in plain},
             "notes": list(self.notes),
+            "windows": [window.to_dict() for window in self.windows[:LISTED]],
             "diagrams": {str(p): d.to_dict() for p, d in self.diagrams.items()},
         }
 
@@ -115,7 +122,8 @@ def homology(
     chosen, eps, diagrams = _diagrams(search, degree, fields, filtration, budget)
     found = _judge(diagrams, eps, rule, chosen, len(cloud), dim, closed, orientable)
     above = (f"degrees above {degree} were not computed",) if dim is None and degree < cloud.shape[1] - 1 else ()
-    return replace(found, notes=(*found.notes, *search.notes, *above))
+    warning = tuple(filter(None, [evenness(cloud, PROBES).to_text()]))
+    return replace(found, notes=(*found.notes, *search.notes, *above, *warning), windows=windows(diagrams, 0.0, chosen.radius))
 
 
 def _diagrams(search: Search, degree: int, fields: Sequence[int], filtration: str, budget: Budget) -> tuple[Landmarks, Scale, dict[int, Diagram]]:
@@ -142,7 +150,7 @@ def _whole(betti: tuple[int | None, ...]) -> tuple[int, ...] | None:
 
 
 def _distinct(points: Tensor) -> Tensor:
-    cloud: Tensor = torch.unique(points.detach().to(device="cpu", dtype=torch.float64), dim=0)
+    cloud: Tensor = distinct_rows(points.detach().to(device="cpu", dtype=torch.float64))
     if len(cloud) < LEAST_POINTS:
         raise InvalidInputError(f"points: homology needs at least {LEAST_POINTS} distinct points, found {len(cloud)}; add samples, or call persistence")
     return cloud

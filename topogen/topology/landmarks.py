@@ -23,6 +23,7 @@ from topogen.errors import InvalidInputError
 __all__ = ["Landmarks", "covering_radius", "farthest_points"]
 
 TREE_DIMENSION = 9
+LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,28 @@ def neighbours(points: Tensor, others: Tensor, count: int) -> tuple[Tensor, Tens
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
-def check_cloud(points: Tensor, least: int = 1) -> None:
-    """Raise InvalidInputError unless points is a finite floating (n, D) tensor of at least `least` rows (gudhi must never see a NaN)."""
+def distinct_rows(points: Tensor) -> Tensor:
+    """The different rows of points (n, D) in lexicographic order, as `torch.unique` gives them; much faster where the first column alone tells them apart."""
+    order = points[:, 0].argsort()
+    first = points[order, 0]
+    return points[order] if bool((first[1:] > first[:-1]).all()) else torch.unique(points, dim=0)
+
+
+def check_cloud(points: Tensor, least: int = 1, name: str = "points") -> None:
+    """Raise InvalidInputError unless the argument `name` is a finite floating (n, D) tensor of at least `least` rows (gudhi must never see a NaN)."""
     if not torch.is_tensor(points) or not torch.is_floating_point(points) or points.ndim != 2 or points.shape[1] < 1:
         found = f"{points.dtype} of shape {tuple(points.shape)}" if torch.is_tensor(points) else type(points).__name__
-        raise InvalidInputError(f"points: expected a floating tensor of shape (n, D), found {found}; convert with torch.as_tensor(points, dtype=torch.float64)")
+        raise InvalidInputError(f"{name}: expected a floating tensor of shape (n, D), found {found}; convert with torch.as_tensor({name}, dtype=torch.float64)")
+    if points.is_meta or points.layout != torch.strided:
+        raise InvalidInputError(f"{name}: expected a dense tensor with values, found {'a meta tensor' if points.is_meta else points.layout}; use to_dense()")
     bad = ~torch.isfinite(points.detach()).all(1)
     if bool(bad.any()):
-        raise InvalidInputError(f"points: {int(bad.sum())} of {len(points)} rows are not finite (first: row {int(bad.nonzero()[0])}); remove them first")
+        raise InvalidInputError(f"{name}: {int(bad.sum())} of {len(points)} rows are not finite (first: row {int(bad.nonzero()[0])}); remove them first")
+    largest = float(points.detach().abs().max()) if len(points) else 0.0
+    if largest > LARGEST:
+        raise InvalidInputError(f"{name}: coordinates up to {largest:.3g}, whose squares are no numbers any more; choose a larger unit of length")
     if len(points) < least:
-        raise InvalidInputError(f"points: found {len(points)} points, need at least {least}")
+        raise InvalidInputError(f"{name}: found {len(points)} points, need at least {least}")
 
 
 def _greedy_by_tree(cloud: Tensor, count: int, start: int) -> Tensor:

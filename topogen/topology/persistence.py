@@ -14,7 +14,7 @@ Edelsbrunner, Harer (2010), Computational Topology; Bauer (2021), Ripser; Jung (
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,13 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.topology.budget import Budget, Cost, estimate_cost, rips_cost
+from topogen.topology.engine import Arrays
 from topogen.topology.landmarks import check_cloud
+from topogen.topology.walls import run
 
 __all__ = ["Diagram", "jung", "persistence"]
 
 COLLAPSE_CREDIT = 50
-ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class Diagram:
             "counts": [len(bars) for bars in self.bars],
         }
 
+    @classmethod
+    def from_dict(cls, summary: Mapping[str, Any]) -> Diagram:
+        """The diagram of the bars that a summary by `to_dict` holds."""
+        bars = [np.array([[b, math.inf if d is None else d] for b, d in rows], dtype=np.float64).reshape(-1, 2) for rows in summary["bars"]]
+        return cls(summary["field"], summary["filtration"], summary["threshold"], tuple(_sorted(b) for b in bars))
+
 
 def jung(ambient_dim: int) -> float:
     """Jung's constant theta = sqrt(2 D / (D + 1)): a set of diameter 2 s in R^D lies in a ball of radius theta s."""
@@ -95,8 +102,8 @@ def persistence(
     `engine` is "alpha" (filtration "cech", GPL part of GUDHI; the default up to D = 3), "rips" (the default above) or "auto".
     `threshold` (radius) ends the filtration; always give one to Rips if you can. Duplicates are removed. The complex is built once.
     Raises InvalidInputError for a cloud that is not finite (n, D), a field that is not prime, a negative degree or threshold;
-    BudgetExceeded before the work starts where its predicted cost is hopelessly above the budget, and otherwise after edge
-    collapse, when the columns can be counted.
+    BudgetExceeded before the work starts where its predicted cost is hopelessly above the budget, and otherwise once the edges are
+    listed (from degree 2 on: collapsed), when the columns can be counted.
     """
     check_cloud(points)
     _check_options(max_degree, fields, engine, threshold)
@@ -105,10 +112,28 @@ def persistence(
     stop = math.inf if threshold is None else threshold / scale
     if engine == "alpha" or (engine == "auto" and cloud.shape[1] <= 3):
         budget.check(estimate_cost(len(cloud), cloud.shape[1], max_degree, engine="alpha"), "alpha complex")
-        raw, filtration = _alpha(cloud, max_degree, fields, stop), "cech"
+        raw, filtration = _alpha(cloud, max_degree, fields, stop, budget), "cech"
     else:
         raw, filtration = _rips(cloud, max_degree, fields, stop, budget), "rips"
     return {p: Diagram(p, filtration, threshold, tuple(_sorted(b * scale) for b in bars)) for p, bars in raw.items()}
+
+
+def finishing_simplices(points: Tensor, diagram: Diagram, budget: Budget | None = None) -> list[tuple[NDArray[np.float64], NDArray[np.int64]]]:
+    """Per degree k the finite bars (m, 2) of a cloud (n, D) of distinct points and the rows (m, k + 2) of the simplices that end them, radius units.
+
+    Filtration, field and end are those of its `diagram`. Meant for some thousand points (alpha) or hundred (Rips): the complex is stored.
+    """
+    budget = Budget() if budget is None else budget
+    cloud = points.detach().to(device="cpu", dtype=torch.float64).numpy()
+    scale = float(np.abs(cloud - cloud.mean(0)).max()) or 1.0
+    cloud = np.ascontiguousarray((cloud - cloud.mean(0)) / scale)
+    top = len(diagram.bars) - 1
+    if diagram.filtration == "cech":
+        found = run("alpha_ends", {"cloud": cloud}, budget, max_degree=top, prime=diagram.field)
+    else:
+        graph = _edges(cloud, min(diagram.end / scale, _cone_radius(cloud)), budget, collapse=top >= 1)
+        found = run("rips_ends", graph, budget, max_degree=top, prime=diagram.field)
+    return [(scale * found[f"bars_{k}"], found[f"simplex_{k}"]) for k in range(top + 1)]
 
 
 def _check_options(max_degree: int, fields: Sequence[int], engine: str, threshold: float | None) -> None:
@@ -118,6 +143,11 @@ def _check_options(max_degree: int, fields: Sequence[int], engine: str, threshol
         raise InvalidInputError(f"engine: expected 'auto', 'alpha' or 'rips', found {engine!r}")
     if threshold is not None and not threshold > 0:
         raise InvalidInputError(f"threshold: expected a positive radius in data units, found {threshold}")
+    check_fields(fields)
+
+
+def check_fields(fields: Sequence[int]) -> None:
+    """Raise InvalidInputError unless there are primes, and nothing else."""
     for p in fields:
         if p < 2 or any(p % q == 0 for q in range(2, math.isqrt(p) + 1)):
             raise InvalidInputError(f"fields: Z/p needs a prime p, found {p}")
@@ -135,17 +165,9 @@ def _standardised(points: Tensor) -> tuple[NDArray[np.float64], float]:
     return np.ascontiguousarray(cloud / scale), scale
 
 
-def _alpha(cloud: NDArray[np.float64], max_degree: int, fields: Sequence[int], stop: float) -> dict[int, list[NDArray[np.float64]]]:
-    from gudhi import AlphaComplex
-
-    tree = AlphaComplex(points=cloud).create_simplex_tree(output_squared_values=False)
-    diagrams = {}
-    for p in fields:
-        # cocircular points make bars of the length of rounding errors
-        tree.compute_persistence(homology_coeff_field=p, min_persistence=ROUNDING, persistence_dim_max=tree.dimension() <= max_degree)
-        bars = [tree.persistence_intervals_in_dimension(k).reshape(-1, 2) for k in range(max_degree + 1)]
-        diagrams[p] = [_cut(b, stop) for b in bars]
-    return diagrams
+def _alpha(cloud: NDArray[np.float64], max_degree: int, fields: Sequence[int], stop: float, budget: Budget) -> dict[int, list[NDArray[np.float64]]]:
+    found = run("alpha", {"cloud": cloud}, budget, max_degree=max_degree, fields=tuple(fields))
+    return {p: [_cut(found[f"bars_{p}_{k}"], stop) for k in range(max_degree + 1)] for p in fields}
 
 
 def _cut(bars: NDArray[np.float64], stop: float) -> NDArray[np.float64]:
@@ -155,19 +177,13 @@ def _cut(bars: NDArray[np.float64], stop: float) -> NDArray[np.float64]:
 
 
 def _rips(cloud: NDArray[np.float64], max_degree: int, fields: Sequence[int], stop: float, budget: Budget) -> dict[int, list[NDArray[np.float64]]]:
-    from gudhi.sklearn import RipsPersistence
-
     stop = min(stop, _cone_radius(cloud))
     _refuse_hopeless(estimate_cost(len(cloud), cloud.shape[1], max_degree, stop, torch.from_numpy(cloud), "rips"), cloud, stop, budget)
-    graph = _edges(cloud, stop, collapse=max_degree >= 1)
+    # up to degree 1 collapse costs more than it saves, many times more where edges span the cloud
+    graph = _edges(cloud, stop, budget, collapse=max_degree >= 2)
     budget.check(_graph_cost(graph, max_degree), f"Rips complex of {len(cloud)} points (edges collapsed)")
-    diagrams = {}
-    for p in fields:
-        # gudhi measures Rips by diameters, and its own default field is 11
-        engine = RipsPersistence(homology_dimensions=range(max_degree + 1), input_type="distance coo_matrix", num_collapses=0, homology_coeff_field=p)
-        bars = engine.fit_transform([graph])[0]
-        diagrams[p] = [np.asarray(b, dtype=np.float64).reshape(-1, 2) / 2 for b in bars]
-    return diagrams
+    found = run("rips", graph, budget, max_degree=max_degree, fields=tuple(fields))
+    return {p: [found[f"bars_{p}_{k}"] for k in range(max_degree + 1)] for p in fields}
 
 
 def _cone_radius(cloud: NDArray[np.float64]) -> float:
@@ -186,30 +202,28 @@ def _refuse_hopeless(cost: Cost, cloud: NDArray[np.float64], stop: float, budget
         budget.check(cost, what)
 
 
-def _edges(cloud: NDArray[np.float64], stop: float, *, collapse: bool) -> Any:
-    """Sparse matrix of the edges up to length 2 stop, without those that edge collapse shows to change no homology."""
-    from scipy.sparse import coo_matrix
+def _edges(cloud: NDArray[np.float64], stop: float, budget: Budget, *, collapse: bool) -> Arrays:
+    """The graph of the edges up to length 2 stop, without those that edge collapse shows to change no homology."""
     from scipy.spatial import KDTree
 
     pairs = KDTree(cloud).query_pairs(r=2 * stop, output_type="ndarray")
     lengths = np.linalg.norm(cloud[pairs[:, 0]] - cloud[pairs[:, 1]], axis=1)
-    graph = coo_matrix((lengths, (pairs[:, 0], pairs[:, 1])), shape=(len(cloud),) * 2)
-    if not collapse or not len(pairs):
-        return graph
-    from gudhi.flag_filtration.edge_collapse import reduce_graph
-
-    return reduce_graph(graph, 1)
+    graph = {"rows": pairs[:, 0], "columns": pairs[:, 1], "lengths": lengths, "size": np.array(len(cloud))}
+    return run("collapse", graph, budget) if collapse else graph
 
 
-def _graph_cost(graph: Any, max_degree: int) -> Cost:
+def _graph_cost(graph: Arrays, max_degree: int) -> Cost:
     """Cost from the collapsed graph itself: triangles counted exactly, higher simplices as if triangles were spread evenly."""
-    n, edges = graph.shape[0], float(graph.nnz)
+    from scipy.sparse import coo_matrix
+
+    n, edges = int(graph["size"]), float(len(graph["rows"]))
     counts = [float(n), edges]
     degree = 2 * edges / max(n, 1)
-    if max_degree >= 1:
-        adjacency = (graph != 0).tocsr().astype(np.float64)
-        adjacency = adjacency + adjacency.T
-        counts.append(float((adjacency @ adjacency).multiply(adjacency).sum()) / 6)
+    if max_degree <= 1:
+        return rips_cost(counts, 0.0)
+    adjacency = coo_matrix((np.ones(len(graph["rows"])), (graph["rows"], graph["columns"])), shape=(n, n)).tocsr()
+    adjacency = adjacency + adjacency.T
+    counts.append(float((adjacency @ adjacency).multiply(adjacency).sum()) / 6)
     while len(counts) < max_degree + 2:
         # each k-simplex has about (3 triangles per edge / edges) common neighbours to grow by
         growth = 3 * counts[2] / max(edges, 1.0)

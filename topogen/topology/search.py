@@ -70,7 +70,7 @@ class Search:
         """Dimension at the scale of the landmarks: the covering radius of m of them falls like m^(-1/d)."""
         few = max(4, min(100, len(self.all.indices) // 16))
         many = min(16 * few, len(self.all.indices))
-        ratio = self._first(few).radius / max(self._first(many).radius, 1e-300)
+        ratio = max(self._first(few).radius / max(self._first(many).radius, 1e-300), 1.0)
         return math.log(many / few) / max(math.log(ratio), 1e-3)
 
     def _first(self, count: int) -> Landmarks:

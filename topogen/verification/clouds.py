@@ -7,6 +7,7 @@ the estimate is said in its assumption, and numbers completed by Poincare dualit
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +16,15 @@ import torch
 from torch import Tensor
 
 from topogen.geometry.dimension import affine_hull, estimate_dimension
-from topogen.geometry.scales import boundary_points, estimate_scales
+from topogen.geometry.scales import boundary_points, neighbourhood_size
 from topogen.topology.budget import Budget
 from topogen.topology.homology import Homology, homology
+from topogen.topology.landmarks import distinct_rows
 from topogen.verification.sides import Side, of_homology
 
 __all__ = ["cloud_side", "needed_scale"]
 
-_ENOUGH = 400
+_ENOUGH, _PLENTY = 400, 50_000
 _BOUNDARY_SHARE = 1e-3
 
 
@@ -40,7 +42,7 @@ def cloud_side(
 
     Raises InvalidInputError for fewer than 12 distinct points, BudgetExceeded before the work starts.
     """
-    points = torch.unique(cloud, dim=0)
+    points = distinct_rows(cloud)
     read = _read(points, dim, closed, generator)
     found = homology(read.inside, dim=read.dim, fields=fields, closed=read.closed, budget=budget, generator=generator)
     side = of_homology(name, found, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption)
@@ -69,12 +71,14 @@ def _read(points: Tensor, dim: int | None, closed: bool | None, generator: torch
         return _Reading(points, dim, closed, "")
     hull = affine_hull(points)
     inside = hull.coordinates(points) if dim is None or dim <= hull.dim else points
-    found = dim if dim is not None else _dimension(points, generator)
+    # a part of the points is a sample of the same set
+    some = slice(None, None, math.ceil(len(points) / _PLENTY))
+    found = dim if dim is not None else _dimension(points[some], generator)
     if found is None:
         return _Reading(inside, None, closed, "")
     if closed is not None:
         return _Reading(inside, found, closed, "" if dim is not None else f"dimension {found} (estimated)")
-    closed = found < inside.shape[1] and not _has_boundary(inside, found, generator)
+    closed = found < inside.shape[1] and not _has_boundary(inside[some], found, generator)
     kind = "no boundary (none found)" if closed else "a boundary (found)"
     return _Reading(inside, found, closed, f"{kind}, dimension {found}" + (" (estimated)" if dim is None else ""))
 
@@ -85,5 +89,5 @@ def _dimension(points: Tensor, generator: torch.Generator | None) -> int | None:
 
 
 def _has_boundary(points: Tensor, dim: int, generator: torch.Generator | None) -> bool:
-    scales = estimate_scales(points, dim, generator=generator)
-    return int(boundary_points(points, dim, k=scales.k).sum()) > max(1.0, _BOUNDARY_SHARE * len(points))
+    k = neighbourhood_size(points, dim, generator=generator)
+    return int(boundary_points(points, dim, k=k).sum()) > max(1.0, _BOUNDARY_SHARE * len(points))
