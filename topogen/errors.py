@@ -15,6 +15,7 @@ __all__ = [
     "NotSupportedError",
     "ProjectionError",
     "TopogenError",
+    "TopologyError",
 ]
 
 
@@ -52,6 +53,12 @@ class DivergenceError(TopogenError, ArithmeticError):
     """A training run met a loss that is not finite and could not be rescued by going back; names the step."""
 
     exit_code = 4
+
+
+class TopologyError(TopogenError, ArithmeticError):
+    """Samples of a model under training contradict the topology that was expected of it; names the step and the numbers."""
+
+    exit_code = 1
 
 
 class NormalizerError(TopogenError, ArithmeticError):

@@ -2,13 +2,14 @@
 
 `homology` answers "which Betti numbers has the set that these points sample", or says that it cannot; `persistence` gives the diagrams
 underneath, `farthest_points` the landmarks, `estimate_cost` and `Budget` the price before it is paid, `parse` reads "torus" or "1,2,1".
-`nerve` and `sign_cocycle` read homology and orientability off a cover by charts.
+`Monitor` watches the Betti numbers of what is being trained. `nerve` and `sign_cocycle` read homology and orientability off a cover by charts.
 """
 
 from topogen.topology.budget import Budget, Cost, estimate_cost
 from topogen.topology.expectations import Expectation, parse
 from topogen.topology.homology import Homology, homology
 from topogen.topology.landmarks import Landmarks, covering_radius, farthest_points
+from topogen.topology.monitor import Monitor, Reading
 from topogen.topology.nerve import Nerve, nerve
 from topogen.topology.orientation import Orientation, sign_cocycle
 from topogen.topology.persistence import Diagram, jung, persistence
@@ -20,8 +21,10 @@ __all__ = [
     "Expectation",
     "Homology",
     "Landmarks",
+    "Monitor",
     "Nerve",
     "Orientation",
+    "Reading",
     "covering_radius",
     "estimate_cost",
     "farthest_points",
