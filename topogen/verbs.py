@@ -26,6 +26,7 @@ from topogen.points.screening import suffix_of
 from topogen.saving import check_folder
 from topogen.topology.budget import Budget
 from topogen.topology.surfaces import mesh_of
+from topogen.verification.subjects import names_topology
 
 __all__ = ["VERBS"]
 
@@ -167,10 +168,12 @@ def _plain(found: Estimate) -> dict[str, Any]:
 def verify(options: Namespace, say: Say) -> Answer:
     """Confirm or refute the topology of a cloud or a saved model."""
     subject = topogen.load(options.subject) if os.path.isdir(options.subject) else _read(options.subject, options)
-    against = None if options.against is None else _read(options.against, options)
+    named = options.against is None or names_topology(options.against)
+    against = options.against if named else _read(options.against, options)
     found = topogen.verify(
-        subject, against, options.expect, fields=options.fields, dim=options.dim, seed=options.seed, budget=_budget(options), quiet=options.quiet
-    )
+        subject, against, options.expect, fields=options.fields, dim=options.dim, seed=options.seed, budget=_budget(options), grid=options.grid,
+        quiet=options.quiet,
+    )  # fmt: skip
     return found.to_dict(), found.to_text(), found.exit_code
 
 
