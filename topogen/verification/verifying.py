@@ -93,7 +93,7 @@ def verify(
     theirs = None if data is None else run.of_data(data, mine)
     if fill and theirs is not None and manifold is not None and mine.decided:
         theirs = filled(theirs, mine)
-    claims = (*_deciding(mine, theirs, expected, run.fields), *beside)
+    claims = (*_deciding(mine, theirs, expected, run.fields), *beside, *(() if theirs is None else theirs.beside))
     verdict = decide(claims)
     name = manifold.name if manifold is not None else f"{len(samples)} x {samples.shape[1]} points"
     return Result(
@@ -128,7 +128,7 @@ class _Run:
     def of_cloud(self, cloud: Tensor, data: Tensor | None) -> tuple[Side, Tensor, list[Claim]]:
         """The side of a cloud, the cloud itself, and distance claims to the data."""
         side = self._side("subject", cloud, self.dim)
-        return side, cloud, [] if data is None else between_clouds(cloud, data)
+        return side, cloud, [*side.beside, *([] if data is None else between_clouds(cloud, data))]
 
     def of_manifold(self, subject: ManifoldSubject, data: Tensor | None) -> tuple[Side, Tensor, list[Claim]]:
         """The side of a manifold, its samples, and the claims beside the verdict."""
