@@ -20,10 +20,10 @@ from topogen.verification import verify
 SEEDS = range(int(os.environ.get("TOPOGEN_SEEDS", "20")))
 POINTS = {
     "circle": 400, "figure_eight": 2000, "linked_circles": 1000, "trefoil_knot": 2000, "sphere": 3000, "two_spheres": 6000, "projective_plane": 4000,
-    "torus": 20_000, "genus_two": 30_000, "klein_bottle": 20_000, "three_sphere": 8000,
+    "torus": 20_000, "genus_two": 30_000, "klein_bottle": 20_000, "flat_torus": 20_000, "three_sphere": 8000,
 }  # fmt: skip
-SLOW = ("genus_two", "klein_bottle", "three_sphere")
-NOISY = ("circle", "linked_circles", "sphere", "projective_plane")
+SLOW = ("torus", "genus_two", "klein_bottle", "flat_torus", "three_sphere")
+NOISY = ("circle", "linked_circles", "sphere", "projective_plane", "klein_bottle", "flat_torus")
 CASES = [(name, 0.0) for name in POINTS] + [(name, 0.01) for name in NOISY]
 FEWER = int(os.environ.get("TOPOGEN_SLOW_SEEDS", "3"))
 
