@@ -24,6 +24,7 @@ SCRIPTS = {
     "certify_a_klein_bottle.py": "orientable: False; odd cycle of charts",
     "geodesics_on_a_bunny.py": "chord over length at most",
     "interpolate_ring_molecules.py": "bond lengths change by at most",
+    "take_a_set_apart.py": "VERDICT   CONFIRMED",
     "cover_a_sphere_and_a_circle.py": "dimensions found in the cloud: (1, 2)",
 }
 

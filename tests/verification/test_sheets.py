@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from topogen.errors import InvalidInputError
-from topogen.manifolds.shapes import FigureEight, Sphere, Torus
+from topogen.manifolds.shapes import Circle, FigureEight, Sphere, Torus
 from topogen.verification import Verdict, verify, verify_sheets
 
 CYCLOOCTANE = pathlib.Path(os.environ.get("TOPOGEN_DATA", "nowhere")) / "cyclooctane" / "pointsCycloOctane.mat"
@@ -95,3 +95,13 @@ def test_cyclooctane_is_a_sphere_and_another_sheet_that_meet_in_two_circles():
     sphere = next(sheet for sheet in found.sheets if sheet.expected == "sphere")
     assert sphere.verdict is Verdict.CONFIRMED
     assert 2100 < len(sphere.rows) < 2300
+
+
+def test_a_sphere_and_a_circle_around_it_are_judged_in_their_own_dimensions():
+    ring = 2 * Circle().sample(1000, generator=seed(1))
+    cloud = torch.cat([Sphere(2).sample(3000, generator=seed(0)), torch.cat([ring, torch.zeros(1000, 1, dtype=torch.float64)], 1)])
+    found = verify_sheets(cloud, ("circle", "sphere"))
+    assert found.verdict is Verdict.CONFIRMED, found.to_text()
+    assert [sheet.expected for sheet in found.sheets] == ["sphere", "circle"]
+    assert "of dimension 2, 1" in found.claims[0].text
+    assert verify_sheets(cloud, ("circle", "circle")).verdict is Verdict.REFUTED

@@ -1,7 +1,8 @@
 """`verify_sheets`: is a set that is no manifold made of the smooth sheets that it should be made of?
 
-The cloud is taken apart where its sheets cross (`topogen.strata.sheets`); each sheet is judged like a cloud of its own, and the expected
-names are dealt to the sheets so that they fit best. The verdict rests on their number and on every one of them.
+Points of different local dimension are told apart first, by their spectra; then the cloud is taken apart where its sheets cross (`topogen.strata.sheets`). Each
+sheet is judged like a cloud of its own, and the expected names are dealt to the sheets so that they fit best. The verdict rests on the number of sheets
+and on every one of them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.dimension import affine_hull, estimate_dimension
+from topogen.geometry.dimension import affine_hull, estimate_dimension, local_dimensions
 from topogen.strata import find_strata, sheets
 from topogen.topology.budget import Budget
 from topogen.topology.expectations import Expectation, parse
@@ -28,7 +29,7 @@ from topogen.verification.verdict import SCHEMA_VERSION, Claim, Verdict, betti_t
 
 __all__ = ["Sheet", "SheetsResult", "verify_sheets"]
 
-MOST_SHEETS = 6
+MOST_SHEETS, LEAST = 6, 24
 PRICE = {Verdict.CONFIRMED: 0, Verdict.INCONCLUSIVE: 1, Verdict.REFUTED: 10}
 
 
@@ -97,24 +98,55 @@ def verify_sheets(
 ) -> SheetsResult:
     """Verify that a cloud (n, D) is made of smooth sheets with the expected topologies, in any order, such as ("sphere", "klein_bottle").
 
-    `dim` is the dimension of the sheets, 2 or more, estimated where None. Raises InvalidInputError for clouds that cannot be used and for no or more
-    than six expectations; NotSupportedError for curves.
+    `dim` is the dimension of all sheets; where None it is estimated, and points of different local dimensions are told apart first. Curves are not taken
+    apart where they cross. Raises InvalidInputError for clouds that cannot be used and for no or more than six expectations.
     """
     primes = check_fields(fields)
     wanted = _expectations(expect)
     source = generator if generator is not None else torch.Generator().manual_seed(seed)
     cloud = torch.unique(as_cloud(points, "points"), dim=0)
-    inside = affine_hull(cloud).coordinates(cloud)
-    known = dim if dim is not None else estimate_dimension(cloud, generator=source).dim
-    strata = find_strata(inside, known)
-    found = sheets(inside, known, strata)
-    rows = [found.members[:, s].nonzero().squeeze(1) for s in range(found.members.shape[1])]
-    sides = [cloud_side("sheet", cloud[own], primes, dim=known, budget=budget, generator=source) for own in rows]
+    parts = [_part(cloud, rows, d) for d, rows in _by_dimension(cloud, dim, source)]
+    found = [(part.dim, rows) for part in parts for rows in part.sheets]
+    sides = [cloud_side("sheet", cloud[rows], primes, dim=d, budget=budget, generator=source) for d, rows in found]
     dealt = _dealt(sides, wanted, primes)
-    parts = tuple(_sheet(own, cloud[own], side, expected, primes) for own, side, expected in zip(rows, sides, dealt, strict=True))
-    count = _count(len(parts), len(wanted), found.agreement, found.pieces)
-    verdict = decide([count, *(claim for part in parts for claim in part.claims)])
-    return SheetsResult(verdict, parts, (count, *strata_claims("the set", inside, known, strata)), seed if generator is None else None)
+    judged = tuple(_sheet(rows, cloud[rows], side, name, primes) for (_, rows), side, name in zip(found, sides, dealt, strict=True))
+    count = _count(found, len(wanted), parts)
+    verdict = decide([count, *(claim for sheet in judged for claim in sheet.claims)])
+    return SheetsResult(verdict, judged, (count, *(claim for part in parts for claim in part.claims)), seed if generator is None else None)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The points of one dimension: rows of their smooth sheets, how surely these go on across crossings, into how many pieces they are cut, claims."""
+
+    dim: int
+    sheets: list[Tensor]
+    agreement: float
+    pieces: int
+    claims: tuple[Claim, ...]
+
+
+def _by_dimension(cloud: Tensor, dim: int | None, generator: torch.Generator) -> list[tuple[int, Tensor]]:
+    """Dimensions, the highest first, and the rows of the cloud that have them."""
+    everything = torch.arange(len(cloud))
+    if dim is not None:
+        return [(dim, everything)]
+    estimate = estimate_dimension(cloud, generator=generator)
+    if len(estimate.mixed) < 2:
+        return [(estimate.dim, everything)]
+    local = local_dimensions(cloud, estimate.k, estimate.mixed)
+    return [(d, (local == d).nonzero().squeeze(1)) for d in sorted(estimate.mixed, reverse=True) if int((local == d).sum()) >= LEAST]
+
+
+def _part(cloud: Tensor, rows: Tensor, dim: int) -> _Part:
+    own = cloud[rows]
+    inside = affine_hull(own).coordinates(own)
+    strata = find_strata(inside, dim) if dim < inside.shape[1] else ()
+    claims = strata_claims("the set", inside, dim, strata)
+    if dim < 2 or not strata:  # curves are not taken apart
+        return _Part(dim, [rows], 1.0, 1, claims)
+    found = sheets(inside, dim, strata)
+    return _Part(dim, [rows[mask] for mask in found.members.T], found.agreement, found.pieces, claims)
 
 
 def _expectations(expect: Sequence[str | Sequence[int]]) -> list[Expectation]:
@@ -143,7 +175,10 @@ def _sheet(rows: Tensor, points: Tensor, side: Side, expected: Expectation | Non
     return Sheet(rows, points, None if expected is None else expected.name, side.betti, claims, decide(claims))
 
 
-def _count(found: int, wanted: int, agreement: float, pieces: int) -> Claim:
-    text = f"the set is made of {found} smooth sheet{'s' * (found != 1)}, expected {wanted}"
+def _count(found: list[tuple[int, Tensor]], wanted: int, parts: Sequence[_Part]) -> Claim:
+    dims = ", ".join(str(d) for d, _ in found)
+    pieces, agreement = sum(part.pieces for part in parts), min(part.agreement for part in parts)
+    text = f"the set is made of {len(found)} smooth sheet{'s' * (len(found) != 1)}, of dimension {dims}; expected {wanted}"
     bound = f"{pieces} pieces when cut where sheets cross; {agreement:.0%} of the places agree how they go on"
-    return Claim(text, "heuristic", found == wanted, bound, "sheets cross at 45 degrees or more", {"agreement": agreement, "pieces": pieces}, decides=True)
+    evidence = {"agreement": agreement, "pieces": pieces}
+    return Claim(text, "heuristic", len(found) == wanted, bound, "sheets cross at 45 degrees or more", evidence, decides=True)
