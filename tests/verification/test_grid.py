@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from topogen.errors import InvalidInputError
 from topogen.learning.network import ConstraintNetwork
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.gate import Gate
@@ -72,6 +73,11 @@ def test_where_there_is_no_grid(circle, data):
     gated = ImplicitManifold(circle.constraint, 1, gate=Gate(data, 0.3, 5))
     assert "boundary" in grid_claims(verify(gated, expect="circle", grid=64, n_samples=300))[0].text
     assert not grid_claims(verify(KleinBottle(), expect="klein", grid=64)), "a shape is known in closed form"
+
+
+def test_a_cloud_has_nothing_to_bound(data):
+    with pytest.raises(InvalidInputError, match="grid: 64 cells need a constraint"):
+        verify(data, expect="circle", grid=64)
 
 
 def test_against_takes_names_and_betti_numbers(data):

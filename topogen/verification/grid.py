@@ -28,8 +28,9 @@ def grid_claim(subject: ManifoldSubject, near: Tensor, resolution: int, fields: 
     manifold = subject.ground
     if not isinstance(manifold, ImplicitManifold) or manifold.ambient_dim > HIGHEST or manifold.gate is not None:
         return Claim(f"grid certificate: {_why_not(manifold)}", "heuristic", None), None
+    tube_only = manifold.outputs > manifold.codim  # whose proof takes cells by the million, and would prove nothing of the manifold itself
     try:
-        found = certify_level_set(manifold, near, resolution=resolution, fields=fields, budget=budget)
+        found = certify_level_set(manifold, near, resolution=resolution, fields=fields, sampled=tube_only, budget=budget)
     except InvalidInputError as error:
         return Claim("grid certificate of the zero set", "heuristic", None, str(error)), None
     what = "zero set" if found.regular else f"tube |F| <= {found.level:.3g}"

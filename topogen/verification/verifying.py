@@ -127,6 +127,8 @@ class _Run:
 
     def of_cloud(self, cloud: Tensor, data: Tensor | None) -> tuple[Side, Tensor, list[Claim]]:
         """The side of a cloud, the cloud itself, and distance claims to the data."""
+        if self.grid is not None:
+            raise InvalidInputError(f"grid: {self.grid} cells need a constraint to bound, and the subject is a cloud; leave grid out, or verify a model of it")
         side = self._side("subject", cloud, self.dim)
         return side, cloud, [*side.beside, *([] if data is None else between_clouds(cloud, data))]
 
