@@ -55,6 +55,16 @@ def verdicts(rows: list[Row]) -> list[Row]:
     return [_counted(name, group) for name, group in groups.items()]
 
 
+def reliability(rows: list[Row]) -> list[Row]:
+    """How often the most probable Betti numbers are right, by the probability stated; clouds without an answer are counted apart."""
+    answered = [entry for entry in rows if entry["answer"]]
+    steps = ((0.0, 0.5), (0.5, 0.8), (0.8, 0.9), (0.9, 1.0))
+    groups = [(low, high, [entry["right"] for entry in answered if low <= entry["stated"] < high]) for low, high in steps]
+    return [
+        {"stated": f"{low:g} to {high:g}", "clouds": len(found), "right": sum(found), "no answer": len(rows) - len(answered)} for low, high, found in groups
+    ]
+
+
 def _counted(name: str, group: list[Row]) -> Row:
     given = {verdict: sum(entry["verdict"] == verdict for entry in group) for verdict in ("CONFIRMED", "INCONCLUSIVE", "REFUTED")}
     labels = ", ".join(sorted({entry["label"] for entry in group} - {"-"}))
@@ -84,6 +94,8 @@ def main() -> None:
     for title, name in (("Verdicts on clouds: right pairings", "verdicts"), ("Verdicts on clouds: wrong pairings", "wrong_verdicts")):
         found = verdicts(table(name))
         parts += [f"## {title}", markdown(found, tuple(found[0]))] if found else []
+    stated = reliability(table("reliability"))
+    parts += ["## How sure: stated probability and truth", markdown(stated, tuple(stated[0]))] if table("reliability") else []
     for title, name in SECTIONS:
         for group in _alike(table(name)):
             parts += [f"## {title}", markdown(group, tuple(group[0]))]
