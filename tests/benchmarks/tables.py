@@ -59,10 +59,8 @@ def reliability(rows: list[Row]) -> list[Row]:
     """How often the most probable Betti numbers are right, by the probability stated; clouds without an answer are counted apart."""
     answered = [entry for entry in rows if entry["answer"]]
     steps = ((0.0, 0.5), (0.5, 0.8), (0.8, 0.9), (0.9, 1.0))
-    groups = [(low, high, [entry["right"] for entry in answered if low <= entry["stated"] < high]) for low, high in steps]
-    return [
-        {"stated": f"{low:g} to {high:g}", "clouds": len(found), "right": sum(found), "no answer": len(rows) - len(answered)} for low, high, found in groups
-    ]
+    groups = {f"{low:g} to {high:g}": [entry["right"] for entry in answered if low <= entry["stated"] < high] for low, high in steps}
+    return [{"stated": name, "clouds": len(found), "right": sum(found), "no answer": len(rows) - len(answered)} for name, found in groups.items()]
 
 
 def _counted(name: str, group: list[Row]) -> Row:
