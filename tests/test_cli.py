@@ -133,6 +133,21 @@ def test_verify_confirms(capsys, cloud):
     assert document(capsys, "verify", cloud, "--expect", "1,1")["verdict"] == "CONFIRMED"
 
 
+def test_verify_a_model_on_a_grid_and_against_a_name(capsys, model):
+    code, out, _ = call(capsys, "verify", model, "--against", "circle", "--grid", 64, "--json", "--quiet")
+    found = json.loads(out)
+    assert code == 0
+    assert found["expected"]["name"] == "circle"
+    assert found["label"] == "proved"
+    assert any(claim["text"].startswith("grid certificate: the zero set in the box has Betti numbers (1,1)") for claim in found["claims"])
+
+
+def test_a_grid_for_a_cloud_is_refused(capsys, cloud):
+    code, _, error = call(capsys, "verify", cloud, "--expect", "circle", "--grid", 64)
+    assert code == 3
+    assert "grid: 64 cells need a constraint" in error
+
+
 def test_verify_refutes_a_sphere_for_a_torus(capsys, home):
     for name in ("sphere", "torus"):
         assert main(["shapes", name, "-n", "5000", "-o", str(home / f"{name}.npy")]) == 0

@@ -87,9 +87,10 @@ def _score(verb: argparse.ArgumentParser) -> None:
 
 def _verify(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("subject", help="a cloud file or the folder of a saved model")
-    verb.add_argument("--against", metavar="CLOUD", help="a cloud to compare with")
+    verb.add_argument("--against", metavar="CLOUD", help="a cloud to compare with; or a name, as --expect")
     verb.add_argument("--expect", metavar="NAME", help="torus, klein_bottle, 'genus 2', rp2, ..., or Betti numbers such as 1,2,1")
     verb.add_argument("-o", "--output", metavar="FOLDER", help="folder for verification.json, report.txt and barcode.png")
+    verb.add_argument("--grid", type=_positive, metavar="N", help="certify a model in R^2 or R^3 by N cells along its longest side as well; 64 to 128")
     _fields(verb)
     _dim(verb)
     _reading(verb)

@@ -16,6 +16,7 @@ __all__ = [
     "NotSupportedError",
     "ProjectionError",
     "TopogenError",
+    "TopologyError",
 ]
 
 
@@ -59,6 +60,12 @@ class EngineError(TopogenError, RuntimeError):
     """Native code behind a wall crashed or failed; the message says how."""
 
     exit_code = 4
+
+
+class TopologyError(TopogenError, ArithmeticError):
+    """Samples of a model under training contradict the topology that was expected of it; names the step and the numbers."""
+
+    exit_code = 1
 
 
 class NormalizerError(TopogenError, ArithmeticError):

@@ -302,7 +302,8 @@ def _on_shape(found: Inspection) -> Iterator[str]:
     if found.strata:
         share = sum(stratum.size for stratum in found.strata) / found.n
         yield (
-            f"sheets of dimension {found.dim} cross or branch near {share:.1%} of the points: the set is no manifold there, and a learned constraint loses rank"
+            f"sheets of dimension {found.dim} cross or branch near {share:.1%} of the points: the set is no manifold there, and a learned constraint loses"
+            " rank; topogen.verification.verify_sheets takes it apart"
         )
     if found.orientable is False:
         yield "the manifold is not orientable: it needs an overcomplete constraint (more outputs than codimensions), and no global normal field exists"

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.errors import BudgetExceeded
+from topogen.errors import BudgetExceeded, NotSupportedError
 from topogen.geometry.scales import diameter
+from topogen.geometry.sheets import Crossing, Sheets, smooth_sheets
 from topogen.geometry.strata import singular_points
 from topogen.topology.landmarks import farthest_points
 from topogen.topology.persistence import persistence
 
-__all__ = ["Stratum", "find_strata"]
+__all__ = ["Stratum", "find_strata", "sheets"]
 
 LONG, THIN, NEAR = 4.0, 0.25, 0.75
 LANDMARKS, BALLS = 300, 50
@@ -72,6 +73,16 @@ def find_strata(points: Tensor, dim: int) -> tuple[Stratum, ...]:
     found = singular_points(points, dim)
     labels = [(found.labels == label).nonzero().squeeze(1) for label in range(int(found.labels.max()) + 1)]
     return tuple(_stratum(points[rows], rows, dim, found.radius, float(crowding)) for rows, crowding in zip(labels, found.crowding, strict=True))
+
+
+def sheets(points: Tensor, dim: int, strata: tuple[Stratum, ...]) -> Sheets:
+    """The smooth sheets of distinct points (n, D) of dimension `dim` >= 2 that cross in `strata`, the largest first (`geometry.sheets`).
+
+    Raises NotSupportedError for curves: their samples have gaps as wide as the neighbourhoods in which they cross.
+    """
+    if dim < 2:
+        raise NotSupportedError(f"sheets: curves (dim={dim}) are not taken apart where they cross; the strata say where that is")
+    return smooth_sheets(points, dim, [Crossing(stratum.rows, stratum.dim, stratum.width) for stratum in strata])
 
 
 def _stratum(points: Tensor, rows: Tensor, dim: int, width: float, crowding: float) -> Stratum:

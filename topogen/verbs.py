@@ -28,6 +28,7 @@ from topogen.points.screening import suffix_of
 from topogen.saving import check_folder
 from topogen.topology.budget import Budget
 from topogen.topology.surfaces import mesh_of
+from topogen.verification.subjects import names_topology
 
 __all__ = ["VERBS"]
 
@@ -178,18 +179,20 @@ def _plain(found: Estimate) -> dict[str, Any]:
 def verify(options: Namespace, say: Say) -> Answer:
     """Confirm or refute the topology of a cloud or a saved model."""
     subject = topogen.load(options.subject) if os.path.isdir(options.subject) else _read(options.subject, options)
-    against = None if options.against is None else _read(options.against, options)
+    named = options.against is None or names_topology(options.against)
+    against = options.against if named else _read(options.against, options)
     if options.output is not None:
         from topogen.report.verified import check_place
 
-        check_place(Path(options.output), [name for name in (options.subject, options.against) if name is not None])
+        check_place(Path(options.output), [options.subject] if named else [options.subject, options.against])
     found = topogen.verify(
-        subject, against, options.expect, fields=options.fields, dim=options.dim, seed=options.seed, budget=_budget(options), quiet=options.quiet
-    )
+        subject, against, options.expect, fields=options.fields, dim=options.dim, seed=options.seed, budget=_budget(options), grid=options.grid,
+        quiet=options.quiet,
+    )  # fmt: skip
     if options.output is not None:
         from topogen.report.verified import write_verification
 
-        write_verification(Path(options.output), found, subject if isinstance(subject, Tensor) else against)
+        write_verification(Path(options.output), found, next((side for side in (subject, against) if isinstance(side, Tensor)), None))
     return found.to_dict(), found.to_text(), found.exit_code
 
 

@@ -58,6 +58,28 @@ def merged(rows: list[Row]) -> list[Row]:
     return [_merge(name, group) for name, group in groups.items()]
 
 
+def verdicts(rows: list[Row]) -> list[Row]:
+    """One row per shape and noise, or per pairing: how often each verdict was given, and under which labels."""
+    groups: dict[str, list[Row]] = {}
+    for entry in rows:
+        groups.setdefault(entry["name"].rsplit("-", 1)[0].replace("_", " "), []).append(entry)
+    return [_counted(name, group) for name, group in groups.items()]
+
+
+def reliability(rows: list[Row]) -> list[Row]:
+    """How often the most probable Betti numbers are right, by the probability stated; clouds without an answer are counted apart."""
+    answered = [entry for entry in rows if entry["answer"]]
+    steps = ((0.0, 0.5), (0.5, 0.8), (0.8, 0.9), (0.9, 1.0))
+    groups = {f"{low:g} to {high:g}": [entry["right"] for entry in answered if low <= entry["stated"] < high] for low, high in steps}
+    return [{"stated": name, "clouds": len(found), "right": sum(found), "no answer": len(rows) - len(answered)} for name, found in groups.items()]
+
+
+def _counted(name: str, group: list[Row]) -> Row:
+    given = {verdict: sum(entry["verdict"] == verdict for entry in group) for verdict in ("CONFIRMED", "INCONCLUSIVE", "REFUTED")}
+    labels = ", ".join(sorted({entry["label"] for entry in group} - {"-"}))
+    return {"name": name, "points": group[0]["n"], "seeds": len(group), **given, "labels": labels, "seconds": mean(entry["seconds"] for entry in group)}
+
+
 def _merge(name: str, group: list[Row]) -> Row:
     def average(key: str) -> float | None:
         values = [entry[key] for entry in group if entry.get(key) is not None]
@@ -78,6 +100,11 @@ def main() -> None:
     shapes = merged(table("shapes"))
     parts += ["## Shapes, clean", markdown([r for r in shapes if "-0.0" in r["name"] and "-0.01" not in r["name"]], [c for c in SHAPES if "sigma" not in c])]
     parts += ["## Shapes, noise of 1 % of the diameter", markdown([r for r in shapes if "-0.01" in r["name"]], SHAPES)]
+    for title, name in (("Verdicts on clouds: right pairings", "verdicts"), ("Verdicts on clouds: wrong pairings", "wrong_verdicts")):
+        found = verdicts(table(name))
+        parts += [f"## {title}", markdown(found, tuple(found[0]))] if found else []
+    stated = reliability(table("reliability"))
+    parts += ["## How sure: stated probability and truth", markdown(stated, tuple(stated[0]))] if table("reliability") else []
     for title, name in SECTIONS:
         for group in _alike(table(name)):
             parts += [f"## {title}", markdown(group, tuple(group[0]))]

@@ -24,6 +24,7 @@ SCRIPTS = {
     "certify_a_klein_bottle.py": "orientable: False; odd cycle of charts",
     "geodesics_on_a_bunny.py": "chord over length at most",
     "interpolate_ring_molecules.py": "bond lengths change by at most",
+    "take_a_set_apart.py": "VERDICT   CONFIRMED",
     "cover_a_sphere_and_a_circle.py": "dimensions found in the cloud: (1, 2)",
 }
 
@@ -84,3 +85,21 @@ def test_the_pipeline_says_what_it_cannot_read(tmp_path):
 
 def test_every_example_is_run():
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(SCRIPTS)
+
+
+def test_the_ci_job_runs(tmp_path):
+    """The job's own command lines, in a shell that stops at the first failure as the service's does."""
+    text = (EXAMPLES / "topology_check.yml").read_text(encoding="utf-8")
+    steps = [line.split("run: ", 1)[1] for line in text.splitlines() if "run: " in line and "topogen verify" in line]
+    assert len(steps) == 2
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    (tmp_path / "topogen").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m topogen "$@"\n', encoding="utf-8")
+    (tmp_path / "topogen").chmod(0o755)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    for step in steps:
+        done = subprocess.run(["bash", "-e", "-c", step], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    verdicts = {name: json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))["verdict"] for name in ("klein_bottle", "torus")}
+    assert verdicts == {"klein_bottle": "CONFIRMED", "torus": "REFUTED"}
+    swapped = steps[1].replace("--expect klein_bottle", "--expect torus")
+    assert subprocess.run(["bash", "-e", "-c", swapped], cwd=tmp_path, env=environment, capture_output=True, timeout=SECONDS, check=False).returncode != 0

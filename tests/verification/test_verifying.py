@@ -259,3 +259,15 @@ def test_the_uniform_sampler_of_an_implicit_manifold_is_reproducible():
     assert one["verdict"] == "CONFIRMED"
     volume = next(claim["evidence"] for claim in one["claims"] if "volume" in claim["text"])
     assert abs(volume["value"] - 2 * math.pi) < 5 * volume["standard_error"]  # false alarm below 1e-6 over seeds, the seed is fixed
+
+
+def test_two_names_are_one_too_many(circle):
+    with pytest.raises(InvalidInputError, match="both name a topology"):
+        verify(circle, "circle", "torus")
+
+
+def test_an_inconclusive_verdict_says_how_many_points_to_try(torus):
+    found = verify(torus[:1500], expect="torus", dim=2, closed=True)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "needs eps <" in found.summary
+    assert "points instead of 1,500" in found.summary

@@ -21,7 +21,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.neighbours import local_pca, nearest
 
-__all__ = ["AffineHull", "DimensionEstimate", "affine_hull", "estimate_dimension", "two_nn"]
+__all__ = ["AffineHull", "DimensionEstimate", "affine_hull", "estimate_dimension", "local_dimensions", "two_nn"]
 
 CUT = 200.0
 FULL = 5.0
@@ -122,6 +122,15 @@ def estimate_dimension(points: Tensor, *, generator: torch.Generator | None = No
     second = two_nn(inside)
     agreement = math.isfinite(second) and round(second) == dim
     return DimensionEstimate(dim, pooled, second, k, gap, per_k, _plateau(per_k, k), agreement, histogram, mixed)
+
+
+def local_dimensions(points: Tensor, k: int, among: tuple[int, ...]) -> Tensor:
+    """Dimension (n,) int64 at each of distinct points (n, D), one of `among`: the largest mean log ratio of the spectra of `k` neighbours, near it."""
+    inside = affine_hull(points).coordinates(points)
+    ratios = _log_ratios(local_pca(inside, nearest(inside, k, inside)[1]).values, k)
+    near = nearest(inside, min(VOTERS, len(inside)), inside)[1]
+    places = torch.tensor([d - 1 for d in among if d <= ratios.shape[1]], device=points.device)
+    return places[ratios[near].mean(1)[:, places].argmax(1)] + 1
 
 
 def two_nn(points: Tensor) -> float:

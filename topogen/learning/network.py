@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from topogen.geometry.frames import complement
 from topogen.geometry.layers import linear
+from topogen.learning.enclosure import jacobian_enclosure
 
 __all__ = ["ConstraintNetwork"]
 
@@ -94,6 +95,15 @@ class ConstraintNetwork(nn.Module):
         scale, offset = self.get_buffer("scale").to(x.dtype), x - self.get_buffer("centre").to(x.dtype)
         inside = scale * self.pull(offset @ hull / scale) @ hull.T
         return inside if outside.shape[1] == 0 else inside + offset @ outside @ outside.T
+
+    def enclosure(self, x: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """F (n, m) and J (n, m, D) at points (n, D), and a proved bound (n,) on |J(y) - J(x)| (operator norm) for |y - x| <= radius (n,), data units."""
+        hull, outside, scale = self.get_buffer("hull").to(x.dtype), self.get_buffer("outside").to(x.dtype), self.get_buffer("scale").to(x.dtype)
+        y = (x - self.get_buffer("centre").to(x.dtype)) / scale
+        layers = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+        value, rows, moved = jacobian_enclosure(layers, self.linear, y @ hull, radius / scale)
+        whole = torch.cat([rows @ hull.T, outside.T.expand(len(x), -1, -1)], 1)
+        return scale * torch.cat([value, y @ outside], 1), whole, moved
 
     def coordinates(self, x: Tensor) -> Tensor:
         """Standardised hull coordinates B^t (x - c) / a (n, h) in float32, what f is trained on."""

@@ -2,8 +2,9 @@
 
 `homology` answers "which Betti numbers has the set that these points sample", or says that it cannot; `persistence` gives the diagrams
 underneath, `farthest_points` the landmarks, `estimate_cost` and `Budget` the price before it is paid, `parse` reads "torus" or "1,2,1".
-`compare` puts two clouds side by side, `loops` says which points run around a hole. `nerve` and `sign_cocycle` read homology and orientability
-off a cover by charts.
+`compare` puts two clouds side by side, `loops` says which points run around a hole.
+`certify_level_set` proves homology on a grid, `Monitor` watches the Betti numbers of what is being trained. `nerve` and `sign_cocycle` read homology
+and orientability off a cover by charts.
 """
 
 from topogen.topology.agreement import Agreement, agreement
@@ -18,7 +19,9 @@ from topogen.topology.expectations import Expectation, parse
 from topogen.topology.hausdorff import Hausdorff, hausdorff
 from topogen.topology.homology import Homology, homology
 from topogen.topology.landmarks import Landmarks, covering_radius, farthest_points
+from topogen.topology.level_set import LevelSet, certify_level_set
 from topogen.topology.loops import Loop, loops
+from topogen.topology.monitor import Monitor, Reading
 from topogen.topology.nerve import Nerve, nerve
 from topogen.topology.orientation import Orientation, sign_cocycle
 from topogen.topology.overlap import overlap
@@ -41,14 +44,18 @@ __all__ = [
     "Hausdorff",
     "Homology",
     "Landmarks",
+    "LevelSet",
     "Loop",
+    "Monitor",
     "Nerve",
     "Orientation",
+    "Reading",
     "Robust",
     "Significance",
     "Window",
     "agreement",
     "bottleneck",
+    "certify_level_set",
     "compare",
     "confidence_radius",
     "covering_radius",

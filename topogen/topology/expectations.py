@@ -133,6 +133,7 @@ FAMILIES = (
 NAMES: dict[str, Expectation] = {
     **_aliased(_sphere(1), "ring", "loop"),
     **_aliased(Expectation("trefoil", (1, 1), (1, 1), True, 1, True), "trefoil_knot", "knot"),
+    **_aliased(Expectation("figure_eight", (1, 2), (1, 2), None, 1), "eight", "wedge_of_two_circles"),
     **_aliased(Expectation("linked_circles", (2, 2), (2, 2), True, 1, True), "hopf", "hopf_link", "two_circles"),
     **_aliased(_sphere(2)),
     **_aliased(_sphere(3), "three_sphere"),

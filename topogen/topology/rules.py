@@ -137,7 +137,9 @@ def _constant(diagram: Diagram, near: float, far: float, factor: float) -> Count
         betti.append(None if partial.any() else int(through.sum()))
         if partial.any():
             reasons.append(_needed(k, b[partial], d[partial], near, factor))
-    return Count(tuple(betti), "; ".join(reasons))
+    # one reach stands behind all degrees: a bar that breaks it in one degree takes the others along; components need less than a reach
+    broken = None in betti[1:]
+    return Count((*betti[:1], *(None if broken else b for b in betti[1:])), "; ".join(reasons))
 
 
 def _needed(degree: int, births: NDArray[np.float64], deaths: NDArray[np.float64], near: float, factor: float) -> str:

@@ -2,7 +2,8 @@
 
 Where dimension and closedness are not given they are estimated as in `topogen.inspect`: dimension by local PCA (unless
 several dimensions are present), closedness by the absence of boundary points; a set of full dimension has a boundary. What the answer then owes to
-the estimate is said in its assumption, and numbers completed by Poincare duality under an estimated closedness are labelled heuristic.
+the estimate is said in its assumption, and numbers completed by Poincare duality under an estimated closedness are labelled heuristic. Where sheets cross
+(`topogen.strata`, looked for in up to 20,000 points) the set is no manifold: nothing is completed, and claims beside say where.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from torch import Tensor
 
 from topogen.geometry.dimension import affine_hull, estimate_dimension
 from topogen.geometry.scales import boundary_points, neighbourhood_size
+from topogen.strata import Stratum, find_strata
 from topogen.topology.budget import Budget
 from topogen.topology.homology import Homology, homology
 from topogen.topology.landmarks import distinct_rows
 from topogen.verification.sides import Side, of_homology
+from topogen.verification.singular import strata_claims
 
 __all__ = ["cloud_side", "needed_scale"]
 
 _ENOUGH, _PLENTY = 400, 50_000
 _BOUNDARY_SHARE = 1e-3
+_SEARCHED = 20_000
 
 
 def cloud_side(
@@ -45,9 +49,24 @@ def cloud_side(
     points = distinct_rows(cloud)
     read = _read(points, dim, closed, generator)
     found = homology(read.inside, dim=read.dim, fields=fields, closed=read.closed, budget=budget, generator=generator)
+    if closed is None and read.closed and "closed set" in found.reason:
+        found, read = _as_no_manifold(found, read, fields, budget, generator)
     side = of_homology(name, found, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption)
+    side = replace(side, beside=strata_claims(name, read.inside, read.dim, read.strata) if read.dim is not None else ())
+    if read.strata:  # no reach where sheets cross; what the rule needs is that thickening changes no homology
+        side = replace(side, assumption=side.assumption.replace("reach >", "thickening the set changes no homology up to"))
     by_duality = closed is None and any("duality" in note for note in found.notes)
     return replace(side, label="heuristic") if by_duality else side
+
+
+def _as_no_manifold(
+    found: Homology, read: _Reading, fields: Sequence[int], budget: Budget | None, generator: torch.Generator | None
+) -> tuple[Homology, _Reading]:
+    """Homology without the estimated closedness, which a law of closed manifolds contradicts, where the spanning rule then decides; else as it was."""
+    again = homology(read.inside, dim=read.dim, fields=fields, budget=budget, generator=generator)
+    if again.label == "heuristic" or None in again.betti.values():
+        return found, read
+    return again, replace(read, closed=None, assumption="no closed manifold, whose laws these numbers break")
 
 
 def needed_scale(found: Homology) -> float | None:
@@ -64,6 +83,7 @@ class _Reading:
     dim: int | None
     closed: bool | None
     assumption: str
+    strata: tuple[Stratum, ...] = ()
 
 
 def _read(points: Tensor, dim: int | None, closed: bool | None, generator: torch.Generator | None) -> _Reading:
@@ -78,6 +98,9 @@ def _read(points: Tensor, dim: int | None, closed: bool | None, generator: torch
         return _Reading(inside, None, closed, "")
     if closed is not None:
         return _Reading(inside, found, closed, "" if dim is not None else f"dimension {found} (estimated)")
+    strata = find_strata(inside, found) if found < inside.shape[1] and len(inside) <= _SEARCHED else ()
+    if strata:
+        return _Reading(inside, found, None, f"dimension {found}" + (" (estimated)" if dim is None else ""), strata)
     closed = found < inside.shape[1] and not _has_boundary(inside[some], found, generator)
     kind = "no boundary (none found)" if closed else "a boundary (found)"
     return _Reading(inside, found, closed, f"{kind}, dimension {found}" + (" (estimated)" if dim is None else ""))

@@ -6,6 +6,7 @@ a torus; otherwise it *has the homology of* one.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -15,6 +16,8 @@ from topogen.verification.sides import Side
 from topogen.verification.verdict import Claim, Verdict
 
 __all__ = ["not_shown", "summary"]
+
+ROOM = 1.2
 
 
 def summary(verdict: Verdict, subject: Side, against: Side | None, expected: Expectation | None, claims: Sequence[Claim]) -> str:
@@ -38,6 +41,8 @@ def not_shown(subject: Side, against: Side | None, expected: Expectation | None,
     lines += [f"homology of {side.name} above degree {min(map(len, side.betti.values())) - 1}" for side in sampled if not side.complete]
     if subject.manifold and subject.label != "proved":
         lines.append("components that no sample reached")
+    if "tube" in subject.evidence:
+        lines.append("zeros of the constraint outside of the box of the data")
     if not (_is_manifold(subject, claims) and _name(subject)):
         lines.append("which set it is: sets that differ (a torus, and two circles and a sphere joined in a point) can have the same homology")
     if 2 not in fields or len(fields) == 1:
@@ -60,7 +65,19 @@ def _needs(side: Side) -> str:
     if not pairs:
         return f"{side.name}: {side.reason}"
     limit, has = min(pairs, key=lambda pair: float(pair[0]))
-    return f"{side.name} needs eps < {limit}, has {has} (more samples, or less noise)"
+    return f"{side.name} needs eps < {limit}, has {has}; {_way_out(side, float(has) / float(limit))}"
+
+
+def _way_out(side: Side, factor: float) -> str:
+    """What brings eps down by a factor: it falls like n^(-1/d) until the noise is reached."""
+    if str(side.evidence.get("scale_source", "")).startswith("noise"):
+        return "that is the noise: project the points onto a learned manifold, or take cleaner ones"
+    n = side.evidence.get("n_points")
+    if side.dim is None or n is None:
+        return "more samples, or less noise"
+    wanted = ROOM * factor**side.dim * n
+    unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
+    return f"try {math.ceil(wanted / unit) * unit:,} points instead of {n:,}"
 
 
 def _article(expected: Expectation | None) -> str:

@@ -27,7 +27,7 @@ class Side:
     """Betti numbers by field from degree 0 (None: undecided) of something called `name`.
 
     Degrees above those listed vanish if `complete`, else they are not known. `reason` says what would decide the undecided ones. `manifold`: the side is
-    one, and was not only read off a cloud.
+    one, and was not only read off a cloud. `beside`: claims that the reading of it brought up and no verdict rests on.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Side:
     closed: bool | None = None
     manifold: bool = False
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    beside: tuple[Claim, ...] = ()
 
     @property
     def decided(self) -> bool:

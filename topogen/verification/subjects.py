@@ -20,8 +20,9 @@ from topogen.manifolds.atlas import ground_of
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.shapes import Shape
 from topogen.points import as_points, read
+from topogen.topology.expectations import parse
 
-__all__ = ["ManifoldSubject", "as_cloud", "is_path", "manifold_subject"]
+__all__ = ["ManifoldSubject", "as_cloud", "is_path", "manifold_subject", "names_topology"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,19 @@ class ManifoldSubject:
 def is_path(value: Any) -> bool:
     """Whether a value names a file."""
     return isinstance(value, (str, os.PathLike))
+
+
+def names_topology(value: Any) -> bool:
+    """Whether a value is no file but a name such as "torus", or is Betti numbers."""
+    if isinstance(value, (tuple, list)):
+        return bool(value) and all(isinstance(b, int) for b in value)
+    if not isinstance(value, str) or os.path.exists(value):
+        return False
+    try:
+        parse(value)
+    except InvalidInputError:
+        return False
+    return True
 
 
 def as_cloud(value: Any, name: str) -> Tensor:

@@ -25,9 +25,10 @@ from topogen.topology.expectations import Expectation, parse
 from topogen.verification.clouds import cloud_side
 from topogen.verification.conclusions import not_shown, summary
 from topogen.verification.distances import between_clouds
+from topogen.verification.grid import grid_claim, grid_side
 from topogen.verification.manifolds import FIRST, claims_about, sampled_side, shape_side
 from topogen.verification.sides import Side, check_fields, compare, filled, of_expectation, signature
-from topogen.verification.subjects import ManifoldSubject, as_cloud, manifold_subject
+from topogen.verification.subjects import ManifoldSubject, as_cloud, manifold_subject, names_topology
 from topogen.verification.verdict import Claim, Result, decide
 
 __all__ = ["verify"]
@@ -46,13 +47,15 @@ def verify(
     generator: torch.Generator | None = None,
     budget: Budget | None = None,
     fill: bool = False,
+    grid: int | None = None,
     quiet: bool = True,
 ) -> Result:
     """Verify that a subject has the homology of a cloud, or an expected one, or both.
 
     Args:
         subject: a cloud (n, D) as tensor or array, the path of a file, a `Manifold`, or a model with `manifold` and `sample`.
-        against: another cloud or the path of one; for a manifold also its starts for sampling, in the same data units.
+        against: another cloud or the path of one; for a manifold also its starts for sampling, in the same data units. A name or Betti numbers will do as well
+            and are taken for `expect`.
         expect: a name such as "torus" or Betti numbers such as (1, 2, 1) or "1,2,1".
         fields: primes p; the verdict compares Betti numbers over every Z/p.
         dim: dimension of the set that the clouds sample, if known; a manifold says its own.
@@ -62,6 +65,8 @@ def verify(
         budget: limits of each computation of persistence.
         fill: take degrees that the cloud `against` does not decide by itself from a manifold subject that was learned from it; they then agree by
             construction, and the verdict is heuristic: the cloud contradicts nothing, and the manifold says what lies between its points.
+        grid: for an implicit manifold in R^2 or R^3 (R^4 with few), certify its zero set by so many cells along the longest side of its box as well; 64 to 128
+            take a minute or so. Where that proves its Betti numbers (a regular learned constraint), they are the subject's and no samples are judged.
         quiet: False tells each step on stderr.
 
     Returns a `Result`; its `exit_code` is 0 confirmed, 1 refuted, 4 inconclusive.
@@ -73,13 +78,14 @@ def verify(
         >>> print(verify(Torus(), expect="torus").verdict)
         CONFIRMED
     """
+    against, expect = _sorted_out(against, expect)
     if against is None and expect is None:
         raise InvalidInputError("against, expect: nothing to verify against; pass a cloud (against=...), a name or Betti numbers (expect='torus'), or both")
     if n_samples is not None and n_samples < 2:
         raise InvalidInputError(f"n_samples: expected at least 2 samples, found {n_samples}; leave it None to let the rule ask")
     started = time.perf_counter()
     source = generator if generator is not None else torch.Generator().manual_seed(seed)
-    run = _Run(check_fields(fields), dim, closed, n_samples, budget, source, _silent if quiet else _tell)
+    run = _Run(check_fields(fields), dim, closed, n_samples, budget, source, grid, _silent if quiet else _tell)
     expected = None if expect is None else parse(expect)
     data = None if against is None else as_cloud(against, "against")
     manifold = manifold_subject(subject, data, source)
@@ -87,7 +93,7 @@ def verify(
     theirs = None if data is None else run.of_data(data, mine)
     if fill and theirs is not None and manifold is not None and mine.decided:
         theirs = filled(theirs, mine)
-    claims = (*_deciding(mine, theirs, expected, run.fields), *beside)
+    claims = (*_deciding(mine, theirs, expected, run.fields), *beside, *(() if theirs is None else theirs.beside))
     verdict = decide(claims)
     name = manifold.name if manifold is not None else f"{len(samples)} x {samples.shape[1]} points"
     return Result(
@@ -116,21 +122,36 @@ class _Run:
     n_samples: int | None
     budget: Budget | None
     generator: torch.Generator
+    grid: int | None
     say: Callable[[str], None]
 
     def of_cloud(self, cloud: Tensor, data: Tensor | None) -> tuple[Side, Tensor, list[Claim]]:
         """The side of a cloud, the cloud itself, and distance claims to the data."""
+        if self.grid is not None:
+            raise InvalidInputError(f"grid: {self.grid} cells need a constraint to bound, and the subject is a cloud; leave grid out, or verify a model of it")
         side = self._side("subject", cloud, self.dim)
-        return side, cloud, [] if data is None else between_clouds(cloud, data)
+        return side, cloud, [*side.beside, *([] if data is None else between_clouds(cloud, data))]
 
     def of_manifold(self, subject: ManifoldSubject, data: Tensor | None) -> tuple[Side, Tensor, list[Claim]]:
         """The side of a manifold, its samples, and the claims beside the verdict."""
         if isinstance(subject.manifold, Shape):
             samples = subject.draw(self.n_samples or FIRST, self.generator)
-            side = shape_side(subject.manifold, self.fields)
+            side, beside = shape_side(subject.manifold, self.fields), list[Claim]()
         else:
+            side, samples, beside = self._judged(subject)
+        return side, samples, [*beside, *claims_about(subject, samples, data, self.generator, self.say)]
+
+    def _judged(self, subject: ManifoldSubject) -> tuple[Side, Tensor, list[Claim]]:
+        """The side of a manifold by the grid where that proves it, else by samples; its samples; the claim of the grid."""
+        if self.grid is None:
+            return *sampled_side(subject, self.fields, self.n_samples, self.budget, self.generator, self.say), []
+        samples = subject.draw(self.n_samples or FIRST, self.generator)
+        self.say(f"grid certificate: {self.grid} cells along the longest side")
+        claim, found = grid_claim(subject, samples if subject.points is None else subject.points, self.grid, self.fields, self.budget)
+        side = grid_side(subject, found)
+        if side is None:
             side, samples = sampled_side(subject, self.fields, self.n_samples, self.budget, self.generator, self.say)
-        return side, samples, claims_about(subject, samples, data, self.generator, self.say)
+        return side, samples, [claim]
 
     def of_data(self, data: Tensor, subject: Side) -> Side:
         """The side of `against`; the dimension of a manifold subject is taken for that of the data."""
@@ -140,6 +161,15 @@ class _Run:
     def _side(self, name: str, cloud: Tensor, dim: int | None) -> Side:
         self.say(f"homology of {name}: {len(cloud)} points")
         return cloud_side(name, cloud, self.fields, dim=dim, closed=self.closed, budget=self.budget, generator=self.generator)
+
+
+def _sorted_out(against: Any, expect: Any) -> tuple[Any, Any]:
+    """Cloud and expectation: a name or Betti numbers given as `against` are an expectation."""
+    if not names_topology(against):
+        return against, expect
+    if expect is not None:
+        raise InvalidInputError(f"against, expect: both name a topology ({against!r} and {expect!r}); pass a cloud as against, or one of the names")
+    return None, against
 
 
 def _deciding(mine: Side, theirs: Side | None, expected: Expectation | None, fields: tuple[int, ...]) -> list[Claim]:
