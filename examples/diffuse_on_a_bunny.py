@@ -135,7 +135,7 @@ def bare(panel: object, vertices: Tensor) -> None:
     limits = torch.stack([vertices.amin(0), vertices.amax(0)], 1)
     for axis, (low, high) in zip("xyz", limits.tolist(), strict=True):
         getattr(panel, f"set_{axis}lim")(low, high)
-    panel.set_box_aspect((limits[:, 1] - limits[:, 0]).tolist(), zoom=1.35)
+    panel.set_box_aspect((limits[:, 1] - limits[:, 0]).tolist(), zoom=1.1)
     panel.view_init(25, -75)
     panel.set_axis_off()
 
