@@ -34,7 +34,7 @@ from topogen.topology.surfaces import mesh_of
 STRENGTH, STRIPES = 3.0, 3
 POOL, STEPS, RESOLUTION = 20_000, 4000, 44
 # Smaller ones in short mode, to try it out.
-POOL_IN_SHORT, STEPS_IN_SHORT, RESOLUTION_IN_SHORT = 4000, 150, 20
+POOL_IN_SHORT, STEPS_IN_SHORT, RESOLUTION_IN_SHORT = 8000, 400, 24
 HELD_OUT, WALKERS, STAGES = 500, 2000, 6
 
 
@@ -65,11 +65,13 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(description="A diffusion within a learned surface.")
-    parser.add_argument("--mesh", type=Path, default=bunny(), help="a mesh whose vertices are the data (default: the bunny in TOPOGEN_DATA, or a torus)")
+    parser.add_argument("--mesh", type=Path, help="a mesh whose vertices are the data (default: the bunny in TOPOGEN_DATA, or a torus)")
     parser.add_argument("--output", type=Path, default=Path("diffuse_on_a_bunny.png"), help="the picture (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--short", action="store_true", help="few points and steps, to try it out")
-    return parser.parse_args()
+    parser.add_argument("--short", action="store_true", help="few points and steps, to try it out, and the torus unless --mesh is given")
+    options = parser.parse_args()
+    options.mesh = options.mesh if options.mesh is not None or options.short else bunny()
+    return options
 
 
 def bunny() -> Path | None:
