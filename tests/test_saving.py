@@ -298,7 +298,9 @@ class Evil:
         return (os.mkdir, ("evil",))
 
 
-@pytest.mark.parametrize("content", [5, {"schema": 2, "state": {}}, {"schema": 1}, {"schema": 1, "state": 3}, {"schema": 1, "state": {"a": Evil()}}], ids=str)
+@pytest.mark.parametrize(
+    "content", [5, {"schema": 2, "state": {}}, {"schema": 1}, {"schema": 1, "state": 3}, {"schema": 1, "state": {"a": Evil()}}], ids=range(5)
+)
 def test_foreign_checkpoints(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     torch.save(content, tmp_path / "run.pt")

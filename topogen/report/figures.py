@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.errors import MissingDependencyError
 from topogen.manifolds.atlas import Atlas
+from topogen.report.panels import dress, matplotlib_classes, places, thin, view
 from topogen.strata import Stratum
 
 __all__ = ["draw_atlas", "draw_clouds", "draw_run", "draw_strata"]
 
-SHOWN, PATCHED, LISTED = 3000, 12_000, 6
+PATCHED, LISTED = 12_000, 6
 
 Edge = Callable[[Tensor], Tensor]
 
@@ -34,9 +34,9 @@ def draw_clouds(path: Path, clouds: dict[str, Tensor], title: str, edge: Edge | 
     For D <= 3 the axes are the coordinates, above the first three principal coordinates of the first cloud, and the fourth is the colour.
     `edge` maps (n, D) float64 to a mask (n,); its rows are drawn again in red. Raises MissingDependencyError without matplotlib.
     """
-    figure_class, canvas = _matplotlib()
-    centre, axes, labels = _view(next(iter(clouds.values())).double())
-    thinned = {name: _thin(cloud.double()) for name, cloud in clouds.items()}
+    figure_class, canvas = matplotlib_classes()
+    centre, axes, labels = view(next(iter(clouds.values())).double())
+    thinned = {name: thin(cloud.double()) for name, cloud in clouds.items()}
     shown = {name: (cloud - centre) @ axes for name, cloud in thinned.items()}
     together = torch.cat(list(shown.values()))
     limits = torch.stack([together.amin(0), together.amax(0)], dim=1).tolist()
@@ -47,7 +47,7 @@ def draw_clouds(path: Path, clouds: dict[str, Tensor], title: str, edge: Edge | 
         drawn = _scatter(panel, cloud, limits)
         if edge is not None:
             _mark(panel, cloud[edge(thinned[name])])
-        _dress(panel, name, labels[:3], limits[:3])
+        dress(panel, name, labels[:3], limits[:3])
     if len(labels) > 3:
         figure.colorbar(drawn, ax=panels, label=labels[3], shrink=0.6)
     figure.suptitle(title, fontsize=11, wrap=True)
@@ -59,22 +59,22 @@ def draw_strata(path: Path, cloud: Tensor, strata: Sequence[Stratum]) -> None:
 
     Raises MissingDependencyError without matplotlib.
     """
-    figure_class, canvas = _matplotlib()
-    centre, axes, labels = _view(cloud.double())
+    figure_class, canvas = matplotlib_classes()
+    centre, axes, labels = view(cloud.double())
     labels = labels[:3]
-    shown = (_thin(cloud.double()) - centre) @ axes[:, :3]
+    shown = (thin(cloud.double()) - centre) @ axes[:, :3]
     limits = torch.stack([shown.amin(0), shown.amax(0)], dim=1).tolist()
     figure = figure_class(figsize=(7.0, 6.0), layout="constrained")
     canvas(figure)
     panel = figure.add_subplot(1, 1, 1, projection="3d" if len(labels) > 2 else None)
-    panel.scatter(*_places(shown), s=4, color="0.45", alpha=0.5, linewidths=0)
+    panel.scatter(*places(shown), s=4, color="0.45", alpha=0.5, linewidths=0)
     shade = {"depthshade": False} if len(labels) > 2 else {}
     for number, stratum in enumerate(strata):
-        places = _places((stratum.points.double() - centre) @ axes[:, :3])
-        panel.scatter(*places, s=9, color=f"C{1 + number % 9}", linewidths=0, label=stratum.to_text() if number < LISTED else None, **shade)
+        seen = places((stratum.points.double() - centre) @ axes[:, :3])
+        panel.scatter(*seen, s=9, color=f"C{1 + number % 9}", linewidths=0, label=stratum.to_text() if number < LISTED else None, **shade)
     if strata:
         panel.legend(loc="upper right", fontsize=8)
-    _dress(panel, "where sheets cross or branch", labels, limits)
+    dress(panel, "where sheets cross or branch", labels, limits)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
@@ -84,22 +84,22 @@ def draw_atlas(path: Path, atlas: Atlas) -> None:
 
     Raises MissingDependencyError without matplotlib.
     """
-    figure_class, canvas = _matplotlib()
-    x = _thin(atlas.points, PATCHED)
-    centre, axes, labels = _view(atlas.points)
+    figure_class, canvas = matplotlib_classes()
+    x = thin(atlas.points, PATCHED)
+    centre, axes, labels = view(atlas.points)
     axes, labels = axes[:, :3], labels[:3]
     shown, middles = (x - centre) @ axes, (atlas.charts.centre - centre) @ axes
     limits = torch.stack([shown.amin(0), shown.amax(0)], dim=1).tolist()
     figure = figure_class(figsize=(12.0, 5.6), layout="constrained")
     canvas(figure)
     patches, graph = (figure.add_subplot(1, 2, i + 1, projection="3d" if len(labels) > 2 else None) for i in range(2))
-    patches.scatter(*_places(shown), c=[f"C{int(k) % 10}" for k in _coloured(atlas, x)], s=5, linewidths=0)
+    patches.scatter(*places(shown), c=[f"C{int(k) % 10}" for k in _coloured(atlas, x)], s=5, linewidths=0)
     edges, reversing = _nerve_edges(atlas, x)
     for (a, b), against in zip(edges.tolist(), reversing.tolist(), strict=True):
-        graph.plot(*_places(middles[[a, b]]), color="tab:red" if against else "0.6", linewidth=1.4 if against else 0.7, zorder=2 if against else 1)
-    graph.scatter(*_places(middles), s=18, color="black", zorder=3)
-    _dress(patches, f"{atlas.count} charts", labels, limits)
-    _dress(graph, f"nerve: {int(reversing.sum())} of {len(edges)} overlaps reverse orientation", labels, limits)
+        graph.plot(*places(middles[[a, b]]), color="tab:red" if against else "0.6", linewidth=1.4 if against else 0.7, zorder=2 if against else 1)
+    graph.scatter(*places(middles), s=18, color="black", zorder=3)
+    dress(patches, f"{atlas.count} charts", labels, limits)
+    dress(graph, f"nerve: {int(reversing.sum())} of {len(edges)} overlaps reverse orientation", labels, limits)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
@@ -132,60 +132,16 @@ def _nerve_edges(atlas: Atlas, x: Tensor) -> tuple[Tensor, Tensor]:
     return edges, (alike * chosen[:, None] * chosen[None])[edges[:, 0], edges[:, 1]] < 0
 
 
-def _view(cloud: Tensor) -> tuple[Tensor, Tensor, list[str]]:
-    """Centre, axes (D, 1..4) and their names."""
-    ambient = cloud.shape[1]
-    if ambient <= 3:
-        return torch.zeros(ambient, dtype=cloud.dtype), torch.eye(ambient, dtype=cloud.dtype), [f"x{i + 1}" for i in range(ambient)]
-    centre = cloud.mean(0)
-    axes = torch.linalg.svd(cloud - centre, full_matrices=False).Vh[:4].T
-    return centre, axes, [f"principal {i + 1}" for i in range(axes.shape[1])]
-
-
 def _scatter(panel: Any, cloud: Tensor, limits: list[list[float]]) -> Any:
     """The points of (n, 1..4); from three columns on coloured by the last, which is the height or the fourth coordinate."""
     if cloud.shape[1] < 3:
-        return panel.scatter(*_places(cloud), s=6, alpha=0.6, linewidths=0)
+        return panel.scatter(*places(cloud), s=6, alpha=0.6, linewidths=0)
     low, high = limits[-1]
-    return panel.scatter(*_places(cloud), c=cloud[:, -1].numpy(), vmin=low, vmax=high, cmap="viridis", s=5, alpha=0.8, linewidths=0)
+    return panel.scatter(*places(cloud), c=cloud[:, -1].numpy(), vmin=low, vmax=high, cmap="viridis", s=5, alpha=0.8, linewidths=0)
 
 
 def _mark(panel: Any, cloud: Tensor) -> None:
     """The points of (n, 1..4) again, in red, with a legend; nothing where there are none."""
     if len(cloud):
-        panel.scatter(*_places(cloud), color="tab:red", s=9, linewidths=0, label="near the boundary", **({"depthshade": False} if cloud.shape[1] > 2 else {}))
+        panel.scatter(*places(cloud), color="tab:red", s=9, linewidths=0, label="near the boundary", **({"depthshade": False} if cloud.shape[1] > 2 else {}))
         panel.legend(loc="upper right", fontsize=8)
-
-
-def _places(cloud: Tensor) -> list[Any]:
-    """Where (n, 1..4) is drawn: two or three columns, a missing second one zero."""
-    columns = list(cloud.T.numpy())
-    return columns[:3] if len(columns) > 1 else [columns[0], 0 * columns[0]]
-
-
-def _thin(cloud: Tensor, most: int = SHOWN) -> Tensor:
-    """At most so many points, evenly over the rows."""
-    return cloud[torch.linspace(0, len(cloud) - 1, min(len(cloud), most)).long()]
-
-
-def _dress(panel: Any, name: str, labels: list[str], limits: list[list[float]]) -> None:
-    panel.set_title(name, fontsize=10)
-    for axis, label, (low, high) in zip("xyz", labels, limits, strict=False):
-        getattr(panel, f"set_{axis}label")(label, fontsize=9)
-        pad = 0.05 * (high - low or 1.0)
-        getattr(panel, f"set_{axis}lim")(low - pad, high + pad)
-    panel.tick_params(labelsize=8)
-    panel.locator_params(nbins=5)
-    if len(labels) == 3:
-        panel.set_box_aspect([high - low or 1.0 for low, high in limits], zoom=0.9)
-    else:
-        panel.set_aspect("equal")
-
-
-def _matplotlib() -> tuple[Any, Any]:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("pictures need matplotlib; install topogen[report]") from error
-    return Figure, FigureCanvasAgg

@@ -1,6 +1,7 @@
 """`topogen run`: everything in a row, into one folder.
 
-    cloud -> inspection.json -> model/ -> samples.npy (mesh.ply) -> verification.json -> report.txt, report.json, figure.png, barcode.png (singular.png)
+    cloud -> inspection.json -> model/ -> samples.npy (mesh.ply) -> verification.json -> report.txt, report.json,
+        figure.png, barcode.png (singular.png, density.png, walk.png)
 
 The folder is written under another name beside its place and renamed at the end, so an interrupted run leaves nothing half-written and an earlier
 run stays until the new one is complete.
@@ -14,12 +15,18 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from topogen.distributions.carried import Carried
+from topogen.distributions.diffusion import Diffusion
+from topogen.distributions.estimate import Estimate
+from topogen.distributions.reverse import reverse_walk
+from topogen.distributions.uniform import Uniform
 from topogen.errors import InvalidInputError, MissingDependencyError, TopogenError
 from topogen.inspection import Inspection, inspect
 from topogen.learning.trainer import Settings
@@ -28,6 +35,7 @@ from topogen.manifolds.gate import half_ball_centroid
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.model import Model, fit
 from topogen.points import write
+from topogen.report.density import draw_density, draw_walk
 from topogen.report.diagrams import draw_topology
 from topogen.report.figures import draw_atlas, draw_run, draw_strata
 from topogen.report.folders import check_folder, fresh_folder
@@ -40,6 +48,7 @@ __all__ = ["Outcome", "run"]
 
 SCHEMA_VERSION = 1
 SAMPLES = 10_000
+WALKERS, WALK_STEPS, STAGES = 1500, 100, 5
 
 
 @dataclass(frozen=True)
@@ -56,9 +65,17 @@ class Outcome:
     no_mesh: str = ""
     certificate: Certificate | None = None
 
+    @cached_property
+    def volume(self) -> Estimate:
+        """The volume of M; a distribution that is not uniform does not know it with an error, so it is measured again."""
+        model = self.model
+        if isinstance(model.distribution, Uniform):
+            return model.distribution.volume
+        return Uniform(model.manifold, points=model.anchors, generator=torch.Generator().manual_seed(self.verification.seed or 0)).volume
+
     def to_dict(self) -> dict[str, Any]:
         """Everything that was found, as plain values."""
-        volume = self.model.distribution.volume  # type: ignore[attr-defined]
+        volume = self.volume
         return {
             "schema_version": SCHEMA_VERSION,
             "seed": self.verification.seed,
@@ -169,6 +186,17 @@ def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
             draw_strata(place / "singular.png", points, outcome.inspection.strata)
         if isinstance(outcome.model.manifold, Atlas):
             draw_atlas(place / "atlas.png", outcome.model.manifold)
+        _draw_carried(place, outcome, points)
+
+
+def _draw_carried(place: Path, outcome: Outcome, points: Tensor) -> None:
+    """The density of a diffusion or flow, and how a diffusion gets there."""
+    distribution = outcome.model.distribution
+    if isinstance(distribution, Carried):
+        draw_density(place / "density.png", outcome.model, points, samples=outcome.samples, mesh=outcome.mesh)
+    if isinstance(distribution, Diffusion):
+        generator = torch.Generator().manual_seed(outcome.verification.seed or 0)
+        draw_walk(place / "walk.png", reverse_walk(distribution, WALKERS, steps=WALK_STEPS, generator=generator, keep=STAGES))
 
 
 def _draw_topology(found: Inspection, points: Tensor, path: Path) -> None:
