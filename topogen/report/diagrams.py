@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from topogen.report.figures import _dress, _matplotlib, _places, _thin, _view
+from topogen.report.panels import dress, matplotlib_classes, places, thin, view
 from topogen.topology.loops import Loop
 from topogen.topology.persistence import Diagram
 from topogen.verification import Result
@@ -29,7 +29,7 @@ def draw_topology(path: Path, diagram: Diagram, cloud: Tensor | None = None, loo
     `scale`: the eps of homology, drawn as a line. Bars that are alive at the end are arrows. Radii in data units. Raises MissingDependencyError without
     matplotlib.
     """
-    figure_class, canvas = _matplotlib()
+    figure_class, canvas = matplotlib_classes()
     columns = 2 if cloud is None else 3
     figure = figure_class(figsize=(5.0 * columns, 4.8), layout="constrained")
     canvas(figure)
@@ -98,15 +98,15 @@ def _line(panel: Any, scale: float | None) -> None:
 
 def _around(figure: Any, columns: int, cloud: Tensor, loops: Sequence[Loop]) -> None:
     """The cloud in grey and each loop as a closed line, on the axes that all pictures of clouds use, three at most."""
-    centre, axes, labels = _view(cloud)
+    centre, axes, labels = view(cloud)
     axes, labels = axes[:, :3], labels[:3]
     panel = figure.add_subplot(1, columns, columns, projection="3d" if len(labels) > 2 else None)
-    shown = (_thin(cloud) - centre) @ axes
-    panel.scatter(*_places(shown), s=4, color="0.6", alpha=0.4, linewidths=0)
+    shown = (thin(cloud) - centre) @ axes
+    panel.scatter(*places(shown), s=4, color="0.6", alpha=0.4, linewidths=0)
     for number, loop in enumerate(loops):
         path = (cloud[torch.cat([loop.indices, loop.indices[:1]])] - centre) @ axes
-        panel.plot(*_places(path), color=f"C{1 + number % 9}", linewidth=2, label=f"{loop.birth:.3g} to {loop.death:.3g}")
+        panel.plot(*places(path), color=f"C{1 + number % 9}", linewidth=2, label=f"{loop.birth:.3g} to {loop.death:.3g}")
     if loops:
         panel.legend(loc="upper right", fontsize=8)
     limits = torch.stack([shown.amin(0), shown.amax(0)], dim=1).tolist()
-    _dress(panel, f"{len(loops)} shortest loops around holes" if loops else "no lasting holes", labels, limits)
+    dress(panel, f"{len(loops)} shortest loops around holes" if loops else "no lasting holes", labels, limits)
