@@ -34,7 +34,7 @@ from topogen.topology.surfaces import mesh_of
 STRENGTH, STRIPES = 3.0, 3
 POOL, STEPS, RESOLUTION = 20_000, 4000, 44
 # Smaller ones in short mode, to try it out.
-POOL_IN_SHORT, STEPS_IN_SHORT, RESOLUTION_IN_SHORT = 8000, 400, 24
+POOL_IN_SHORT, STEPS_IN_SHORT, RESOLUTION_IN_SHORT = 8000, 300, 22
 HELD_OUT, WALKERS, STAGES = 500, 2000, 6
 
 
@@ -52,7 +52,7 @@ def main() -> int:
     fitted = fit_diffusion(learn, manifold, ground=Ground(manifold, pool, area), settings=training(options.short), generator=generator, quiet=options.short)
 
     found, true = -float(fitted.distribution.log_prob(held).mean()), normaliser - float(striped(held, points).log().mean())
-    stages = reverse_walk(fitted.distribution, WALKERS // (4 if options.short else 1), steps=40 if options.short else 200, keep=STAGES - 1, generator=generator)
+    stages = reverse_walk(fitted.distribution, WALKERS // (2 if options.short else 1), steps=40 if options.short else 200, keep=STAGES - 1, generator=generator)
     print(f"{len(learn)} points learned from; the walk ends {float(manifold.project(stages[-1]).residual.abs().max()):.0e} off the surface at most")
     vertices, faces = mesh_of(manifold, points, RESOLUTION_IN_SHORT if options.short else RESOLUTION).without_ghosts()
     densities = {"density p": striped(vertices, points).log() - normaliser, "density of the diffusion": fitted.distribution.log_prob(vertices)}
@@ -89,7 +89,7 @@ def training(short: bool) -> Settings:
 def surface(options: argparse.Namespace, generator: torch.Generator) -> tuple[ImplicitManifold, Tensor]:
     """The surface with known points (n, 3) of it, about one unit long."""
     if options.mesh is None:
-        return ImplicitManifold(torus, dim=2, ambient_dim=3), shapes.Torus().sample(1500, generator=generator) / 6
+        return ImplicitManifold(torus, dim=2, ambient_dim=3), shapes.Torus(1 / 3, 1 / 6).sample(1500, generator=generator)
     cloud = topogen.points.read(options.mesh, vertices=True)
     # Meshes mostly have their second axis pointing up, pictures the third.
     cloud = torch.stack([cloud[:, 0], -cloud[:, 2], cloud[:, 1]], 1)
@@ -100,8 +100,8 @@ def surface(options: argparse.Namespace, generator: torch.Generator) -> tuple[Im
 
 
 def torus(x: Tensor) -> Tensor:
-    """0 on a torus of radii 1/3 and 1/6, (n, 1)."""
-    return ((6 * x[:, :2]).norm(dim=1) - 2).square().add((6 * x[:, 2]).square()).sub(1).unsqueeze(1) / 12
+    """0 on the torus of radii 1/3 and 1/6, (n, 1)."""
+    return ((x[:, :2].norm(dim=1) - 1 / 3).square() + x[:, 2].square()).sqrt().sub(1 / 6).unsqueeze(1)
 
 
 def striped(x: Tensor, points: Tensor) -> Tensor:
@@ -116,8 +116,8 @@ def draw(path: Path, stages: Tensor, vertices: Tensor, faces: Tensor, densities:
     grid = figure.add_gridspec(2, len(stages), height_ratios=(1, 1.8))
     for i, stage in enumerate(stages):
         panel = figure.add_subplot(grid[0, i], projection="3d")
-        panel.scatter(*stage.T.numpy(), s=3, linewidths=0, color="tab:blue", alpha=0.6)
-        panel.set_title("equilibrium" if i == 0 else "samples" if i == len(stages) - 1 else f"step {i}", fontsize=10)
+        panel.scatter(*stage.T.numpy(), s=6, linewidths=0, color="tab:blue", alpha=0.6)
+        panel.set_title("equilibrium" if i == 0 else "samples" if i == len(stages) - 1 else f"{100 * i // (len(stages) - 1)} % of the levels", fontsize=10)
         bare(panel, vertices)
     half, panels = len(stages) // 2, []
     low, high = (float(f(densities["density p"])) for f in (torch.min, torch.max))

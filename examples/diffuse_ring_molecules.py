@@ -132,7 +132,7 @@ def frames(atoms: Tensor) -> Tensor:
 
 def draw(path: Path, known: Tensor, new: Tensor, conformations: Tensor) -> None:
     """Neighbouring torsions (n, 7) of data and of new conformations, and four of the latter (n, 12)."""
-    figure = Figure(figsize=(15, 5), layout="constrained")
+    figure = Figure(figsize=(15, 5.8), layout="constrained")
     panels = [figure.add_subplot(1, 3, i) for i in (1, 2)]
     for panel, (title, omega) in zip(panels, {"conformations": known, "new conformations": new}.items(), strict=True):
         degrees = torch.rad2deg(omega)

@@ -54,7 +54,7 @@ def draw_density(path: Path, model: Model, points: Tensor, *, samples: Tensor | 
 def draw_walk(path: Path, stages: Tensor) -> None:
     """Write a PNG with stages (k, n, D) of a walk, as `reverse_walk(..., keep=k - 1)` gives them, side by side; the axes are those of the last.
 
-    Points keep their colour, that of their place at the end, along the first principal axis. Raises InvalidInputError for another shape or NaN,
+    Points keep their colour, that of their place at the end along the longest axis. Raises InvalidInputError for another shape or NaN,
     MissingDependencyError without matplotlib.
     """
     figure_class, canvas = matplotlib_classes()
