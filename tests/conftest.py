@@ -11,3 +11,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the cores: one 
     torch.set_num_threads(1)
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+
+def pytest_collection_modifyitems(items):
+    """The longest file first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: "examples" not in item.path.parts)

@@ -37,8 +37,8 @@ def test_a_saved_model_is_the_same_to_the_last_bit(given, tmp_path):
     assert any(f"density: {'flow matching' if kind == 'flow' else kind}" in note for note in model.notes)
 
 
-def test_a_base_of_charts_is_never_worse_and_is_saved(tmp_path):
-    data = on_circle(800, 1)
+def test_a_base_of_charts_is_hardly_made_worse_and_is_saved(tmp_path):
+    data = on_circle(2000, 1)
     found = fit_flow(data, CIRCLE, base="charts", settings=carried_settings(64), generator=seeded(), quiet=True)
     test = on_circle(400, 3)
     assert float(found.distribution.log_prob(test).mean() - found.distribution.base.log_density(test).mean()) > -0.03
@@ -48,7 +48,7 @@ def test_a_base_of_charts_is_never_worse_and_is_saved(tmp_path):
     with pytest.raises(InvalidInputError, match="base: expected"):
         fit_flow(data, CIRCLE, base="normal")
     with pytest.raises(InvalidInputError, match="base: charts"):
-        fit_flow(data, CIRCLE, base="charts", context=torch.zeros(800, 1))
+        fit_flow(data, CIRCLE, base="charts", context=torch.zeros(2000, 1))
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ def test_a_tilted_model_is_not_saved_and_says_why(folder):
 
 def test_an_unknown_density_is_named():
     with pytest.raises(InvalidInputError, match="energy"):
-        topogen.fit(cloud(50), manifold=Sphere(), density="flow")
+        topogen.fit(cloud(50), manifold=Sphere(), density="magic")
 
 
 def test_the_topology_of_an_energy_model_is_judged_on_uniform_samples(folder):

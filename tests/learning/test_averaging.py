@@ -27,7 +27,7 @@ def test_the_average_follows_slowly_and_fast_at_first():
 
 
 def test_the_best_is_kept_and_patience_ends():
-    scores = iter([3.0, 1.0, 2.0, 2.0])
+    scores = iter([4.0, 3.0, 1.0, 2.0, 2.0])
     module, mean = averaged(lambda _: next(scores), patience=2)
     state = TrainingState(100)
     for step in range(4):
@@ -38,6 +38,16 @@ def test_the_best_is_kept_and_patience_ends():
             best = mean.mean.weight.clone()
     assert torch.equal(mean.best.weight, best) and mean.score == 1.0
     assert state.stop and state.held_out == 2.0
+
+
+def test_what_was_there_before_the_first_step_may_stay_the_best():
+    scores = iter([1.0, 3.0])
+    module, mean = averaged(lambda _: next(scores))
+    mean.begin(TrainingState(10))
+    nn.init.ones_(module.weight)
+    mean.begin(TrainingState(10))
+    mean.measured(TrainingState(10))
+    assert mean.score == 1.0 and mean.best.weight.item() == 0.0
 
 
 def test_it_is_saved_with_the_learner():

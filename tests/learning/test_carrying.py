@@ -43,7 +43,7 @@ def test_labels_are_learned(kind):
     x = on_circle(2000, 3)
     labels = (x[:, 0] > 0.5).long()
     circle = shapes.get("circle")
-    found = FITS[kind](x, circle, context=labels, sizes=SMALL, settings=carried_settings(400), generator=seeded(), quiet=True).distribution
+    found = FITS[kind](x, circle, context=labels, sizes=SMALL, settings=carried_settings(600), generator=seeded(), quiet=True).distribution
     one = found.sample((500,), seeded(1), context=torch.tensor([0.0, 1.0]))
     other = found.sample((500,), seeded(1), context=torch.tensor([1.0, 0.0]), guidance=1.5)
     assert float((one[:, 0] > 0.4).double().mean()) > 0.85 > 0.15 > float((other[:, 0] > 0.6).double().mean())

@@ -40,9 +40,11 @@ class Averaged(nn.Module):
         self.register_buffer("seen", torch.tensor(0))
 
     def begin(self, state: TrainingState) -> None:
-        """Take the weights that the last step left into the average."""
+        """Take the weights that the last step left into the average; before the first one, judge what there is to be better than."""
         with torch.no_grad():
             seen = int(self.get_buffer("seen"))
+            if not seen and self._judge[0] is not None:
+                self.scores[0] = self._judge[0](self.mean)
             rate = min(self.rate, (1 + seen) / (10 + seen))
             for mean, weight in zip(self.mean.parameters(), self._source[0].parameters(), strict=True):
                 mean.lerp_(weight, 1 - rate)
