@@ -162,7 +162,7 @@ def earth(kind: str, name: str, seed: int) -> Row:
         fitted.manifold,
         held_out=validation,
         ground=ground,
-        sizes=Sizes(192, 3, 128),
+        sizes=Sizes(192, 3, 128, 60.0),
         settings=carried_settings(10_000),
         generator=generator,
         quiet=True,
