@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import topogen
-from topogen.learning.trainer import Settings
+from topogen.learning import Settings, carried_settings
 
 UNIFORM = math.log(4 * math.pi)
 # Smaller ones in short mode, to try it out.
@@ -71,9 +71,8 @@ def folder() -> Path | None:
 
 
 def training(short: bool) -> Settings:
-    """How the field of the diffusion is trained; the tenth it is judged by is set apart before, hence held_out=0."""
-    steps = STEPS_IN_SHORT if short else STEPS
-    return Settings(steps=steps, held_out=0.0, measure_every=steps // (3 if short else 16))
+    """How the field of the diffusion is trained; in short mode it is judged less often."""
+    return carried_settings(STEPS_IN_SHORT, judged=3) if short else carried_settings(STEPS)
 
 
 def quakes(file: Path | None, generator: torch.Generator) -> Tensor:

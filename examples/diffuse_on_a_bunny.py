@@ -26,8 +26,8 @@ import topogen
 from topogen.distributions.pieces import Ground
 from topogen.distributions.reverse import reverse_walk
 from topogen.distributions.uniform import Uniform
+from topogen.learning import Settings, carried_settings
 from topogen.learning.diffusion import fit_diffusion
-from topogen.learning.trainer import Settings
 from topogen.manifolds import ImplicitManifold, shapes
 from topogen.topology.surfaces import mesh_of
 
@@ -81,9 +81,8 @@ def bunny() -> Path | None:
 
 
 def training(short: bool) -> Settings:
-    """How the field of the diffusion is trained; the tenth it is judged by is set apart before, hence held_out=0."""
-    steps = STEPS_IN_SHORT if short else STEPS
-    return Settings(steps=steps, held_out=0.0, measure_every=steps // (2 if short else 16))
+    """How the field of the diffusion is trained; in short mode it is judged less often."""
+    return carried_settings(STEPS_IN_SHORT, judged=2) if short else carried_settings(STEPS)
 
 
 def surface(options: argparse.Namespace, generator: torch.Generator) -> tuple[ImplicitManifold, Tensor]:

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+from topogen.learning.network import ConstraintNetwork
+from topogen.manifolds import ImplicitManifold
+
 
 def torus_distance(x: Tensor) -> Tensor:
     """Signed distance (n, 1) to the torus of radii 1 and .4."""
@@ -41,3 +44,16 @@ def rotations(x: Tensor) -> Tensor:
     rest = matrix @ matrix.mT - torch.eye(3, dtype=x.dtype)
     rows, columns = torch.triu_indices(3, 3)
     return rest[:, rows, columns]
+
+
+def learned_circle() -> ImplicitManifold:
+    """A small network fitted to the distance from the unit circle in the plane."""
+    made = ConstraintNetwork(torch.zeros(2), 1.0, torch.eye(2), 1, width=16, depth=2, generator=torch.Generator().manual_seed(0))
+    generator, adam = torch.Generator().manual_seed(1), torch.optim.Adam(made.parameters(), 1e-2)
+    for _ in range(400):
+        x = 3 * torch.rand(256, 2, generator=generator) - 1.5
+        loss = (made(x)[:, 0] - (x.norm(dim=1) - 1)).square().mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    return ImplicitManifold(made, 1)

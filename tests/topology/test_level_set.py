@@ -4,10 +4,9 @@ import json
 
 import pytest
 import torch
-from constraints import ellipse, overcomplete_torus, torus
+from constraints import ellipse, learned_circle, overcomplete_torus, torus
 
 from topogen.errors import BudgetExceeded, InvalidInputError, NotSupportedError
-from topogen.learning.network import ConstraintNetwork
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.shapes import KleinBottle, Torus
 from topogen.topology.budget import Budget
@@ -41,16 +40,7 @@ def lemniscate(x):
 
 @pytest.fixture(scope="module")
 def network():
-    """A small network fitted to the distance from the unit circle in the plane."""
-    made = ConstraintNetwork(torch.zeros(2), 1.0, torch.eye(2), 1, width=16, depth=2, generator=torch.Generator().manual_seed(0))
-    generator, adam = torch.Generator().manual_seed(1), torch.optim.Adam(made.parameters(), 1e-2)
-    for _ in range(400):
-        x = 3 * torch.rand(256, 2, generator=generator) - 1.5
-        loss = (made(x)[:, 0] - (x.norm(dim=1) - 1)).square().mean()
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-    return ImplicitManifold(made, 1)
+    return learned_circle()
 
 
 def test_a_sphere_is_proved_with_a_bound_on_its_second_derivative():

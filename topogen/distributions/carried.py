@@ -22,9 +22,8 @@ from topogen.errors import InvalidInputError
 from topogen.geometry.flows import Drift, Flown, flow
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit import ImplicitManifold
-from topogen.manifolds.tabulated import Tabulated
 
-__all__ = ["Carried", "placed", "settled"]
+__all__ = ["Carried", "settled"]
 
 BATCH = 5000
 TOLERANCE = 1e-3
@@ -126,7 +125,7 @@ class Carried(Distribution, abc.ABC):
             s, gain = torch.full((len(x),), self._share(time)), self._gain(time)
             if not divergence:
                 return gain * self._velocity(x, s, context, guidance), x.new_zeros(len(x))
-            tangent, bend = placed(self.fast, x)
+            tangent, bend = self.fast._place(x)
             value, slope = self.field.with_slopes(x, s, tangent.float(), context)
             value = value.double()
             spread = (slope.double() * tangent).sum((-2, -1)) + (value * bend).sum(-1)
@@ -150,14 +149,6 @@ class Carried(Distribution, abc.ABC):
         if context.shape != (n, self.field.context):
             raise InvalidInputError(f"context: expected ({self.field.context},) or ({n}, {self.field.context}), found {tuple(context.shape)}")
         return context
-
-
-def placed(manifold: Manifold, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Tangent bases (n, D, d) and mean curvature vectors (n, D) at points (n, D) float64 of M."""
-    if isinstance(manifold, Tabulated):
-        basis, form = manifold.bend(x)
-        return basis, form.diagonal(dim1=-2, dim2=-1).sum(-1)
-    return manifold.tangent_basis(x), manifold.mean_curvature(x)
 
 
 def settled(manifold: Manifold, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from topogen.distributions.carried import placed, settled
+from topogen.distributions.carried import settled
 from topogen.distributions.diffusion import Diffusion
 from topogen.errors import InvalidInputError
 from topogen.sampling.brownian import STEP_OF_REACH, longest_step
@@ -123,7 +123,7 @@ class _Walk:
         score = self.model.score(x, time, self.context, self.guidance)
         score = score if self.energy is None else score - self._pull(self.energy, x, score, time)
         noise = ambient_noise(x, self.generator)[:, : self.model.manifold.dim]
-        basis, _ = placed(self.model.fast, x)
+        basis = self.model.fast.tangent_basis(x)
         step = drift * score
         step = step * (math.sqrt(self.longest) / step.norm(dim=-1, keepdim=True).clamp_min(1e-300)).clamp(max=1)
         found = self.model.fast.project(x + step + math.sqrt(variance) * (basis @ noise.unsqueeze(-1)).squeeze(-1))

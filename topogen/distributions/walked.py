@@ -20,7 +20,7 @@ from torch import Tensor
 from topogen.distributions.estimate import Estimate
 from topogen.distributions.kernel_volume import kernel_volume
 from topogen.errors import InvalidInputError, ProjectionError
-from topogen.geometry.reach import reach_at
+from topogen.geometry.reach import low_reach
 from topogen.manifolds.base import Manifold
 from topogen.sampling import TangentRandomWalk, autocorrelation_time, first_step, run, warm_up
 
@@ -149,8 +149,7 @@ def _volume(manifold: Manifold, pool: Tensor, generator: torch.Generator) -> Est
 def _reach(manifold: Manifold, points: Tensor) -> float:
     """The 2 % quantile of the reach at up to 1500 points of M, at most their extent."""
     some = points[torch.linspace(0, len(points) - 1, min(len(points), 1500)).long()]
-    extent = float((some - some.mean(0)).norm(dim=1).max()) or torch.inf
-    return min(float(reach_at(some, manifold.tangent_basis(some)).quantile(0.02)), extent)
+    return low_reach(some, manifold.tangent_basis(some))
 
 
 def _interior(manifold: Manifold, points: Tensor, radius: float, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["divergence", "gauss_curvature", "mean_curvature", "second_fundamental_form"]
+__all__ = ["divergence", "gauss_curvature", "mean_curvature", "ricci_curvature", "second_fundamental_form"]
 
 
 def mean_curvature(project: Callable[[Tensor], Tensor], tangent_basis: Callable[[Tensor], Tensor], x: Tensor, step: float | None = None) -> Tensor:
@@ -53,6 +53,12 @@ def second_fundamental_form(project: Callable[[Tensor], Tensor], tangent_basis: 
 def gauss_curvature(form: Tensor) -> Tensor:
     """K = <II(1, 1), II(2, 2)> - |II(1, 2)|^2 (n,) from second fundamental forms (n, D, 2, 2) of a surface (Gauss 1827)."""
     return (form[..., 0, 0] * form[..., 1, 1]).sum(-1) - form[..., 0, 1].square().sum(-1)
+
+
+def ricci_curvature(form: Tensor) -> Tensor:
+    """Ric = <H, II> - sum_c II(., c) II(., c) (n, d, d) from second fundamental forms (n, D, d, d), by Gauss's equation (do Carmo 1992, chapter 6)."""
+    trace = form.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return torch.einsum("nD,nDab->nab", trace, form) - torch.einsum("nDac,nDbc->nab", form, form)
 
 
 def divergence(field: Callable[[Tensor], Tensor], x: Tensor, basis: Tensor, curvature: Tensor) -> Tensor:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["complement", "determinant", "orthonormal", "tilt"]
+__all__ = ["apply", "complement", "determinant", "orthonormal", "tilt"]
+
+
+def apply(matrix: Tensor, vector: Tensor) -> Tensor:
+    """A v (..., p) for matrices (..., p, q) and vectors (..., q)."""
+    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
 
 
 def orthonormal(vectors: Tensor) -> Tensor:

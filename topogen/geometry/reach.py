@@ -13,7 +13,7 @@ from torch import Tensor
 
 from topogen.geometry.frames import complement
 
-__all__ = ["ball_volume", "reach_at"]
+__all__ = ["ball_volume", "low_reach", "reach_at"]
 
 
 def reach_at(points: Tensor, tangent: Tensor, *, roundoff: float = 1e-7) -> Tensor:
@@ -25,6 +25,12 @@ def reach_at(points: Tensor, tangent: Tensor, *, roundoff: float = 1e-7) -> Tens
     size = max(1, 4_000_000 // max(points.numel(), 1))
     parts = zip(torch.split(points, size), torch.split(complement(tangent), size), strict=True)
     return torch.cat([_quotients(x, normal, points, roundoff * extent) for x, normal in parts])
+
+
+def low_reach(points: Tensor, tangent: Tensor) -> float:
+    """The 2 % quantile of the reach at points (n, D) of M with bases (n, D, d), at most their extent; infinite for a single flat point."""
+    extent = float((points - points.mean(0)).norm(dim=1).max()) or torch.inf
+    return min(float(reach_at(points, tangent).quantile(0.02)), extent)
 
 
 def ball_volume(dim: int, radius: float = 1.0) -> float:

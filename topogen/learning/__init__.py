@@ -3,9 +3,10 @@
 from topogen.learning.carrying import Sizes, carried_settings
 from topogen.learning.chart_density import FittedCharts, fit_charts, fit_fine_charts
 from topogen.learning.constraint import ConstraintLearner, learn_constraint
-from topogen.learning.diffusion import FittedDiffusion, fit_diffusion
+from topogen.learning.diffusion import fit_diffusion
+from topogen.learning.field_training import FittedField
 from topogen.learning.fitting import Fitted, fit_implicit
-from topogen.learning.flow_matching import FittedFlow, fit_flow
+from topogen.learning.flow_matching import fit_flow
 from topogen.learning.network import ConstraintNetwork
 from topogen.learning.trainer import Callback, EarlyStopping, Learner, Settings, TrainingReport, TrainingState, train
 
@@ -16,8 +17,7 @@ __all__ = [
     "EarlyStopping",
     "Fitted",
     "FittedCharts",
-    "FittedDiffusion",
-    "FittedFlow",
+    "FittedField",
     "Learner",
     "Settings",
     "Sizes",

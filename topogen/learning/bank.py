@@ -19,9 +19,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from topogen.geometry.curvature import ricci_curvature
 from topogen.learning.tail import Tail
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.tabulated import Tabulated
 from topogen.sampling.brownian import brownian_paths
 
 __all__ = ["Bank", "walk_bank"]
@@ -89,11 +89,9 @@ def _tailed(manifold: Manifold, walked: Bank, tail: Tail, span: tuple[float, flo
 
 def _learnable(manifold: Manifold, x: Tensor, origin: Tensor, log_times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Tangents, mean curvature vectors and scores of the heat kernel at points (m, D) that came from `origin` (m, D)."""
-    basis, form = manifold.bend(x) if isinstance(manifold, Tabulated) else (manifold.tangent_basis(x), manifold._second_form(x))
-    trace = form.diagonal(dim1=-2, dim2=-1).sum(-1)
-    ricci = torch.einsum("nD,nDab->nab", trace, form) - torch.einsum("nDac,nDbc->nab", form, form)
+    basis, form = manifold._bend(x)
     w = torch.einsum("nDa,nD->na", basis, origin - x)
     bent = torch.einsum("nDab,na,nb->nD", form, w, w)
     v = w + torch.einsum("nD,nDab,nb->na", bent, form, w) / 6
-    score = v / log_times.exp().unsqueeze(1) - torch.einsum("nab,nb->na", ricci, v) / 6
-    return basis, trace, torch.einsum("nDa,na->nD", basis, score)
+    score = v / log_times.exp().unsqueeze(1) - torch.einsum("nab,nb->na", ricci_curvature(form), v) / 6
+    return basis, form.diagonal(dim1=-2, dim2=-1).sum(-1), torch.einsum("nDa,na->nD", basis, score)

@@ -12,7 +12,7 @@ from topogen.distributions.pieces import Ground, Pieces, data_weights, ground_un
 from topogen.distributions.uniform import Uniform
 from topogen.errors import InvalidInputError
 from topogen.geometry.neighbours import nearest
-from topogen.geometry.reach import reach_at
+from topogen.geometry.reach import low_reach
 from topogen.learning.trainer import Settings
 from topogen.manifolds.base import Manifold
 
@@ -39,9 +39,9 @@ class Sizes:
     finest: float | None = None
 
 
-def carried_settings(steps: int = STEPS) -> Settings:
-    """How fields are trained: `steps` of batches of 512, judged sixteen times on the way; the data to judge by are set apart before."""
-    return Settings(steps=steps, batch_size=512, rate=2e-3, held_out=0.0, measure_every=max(1, steps // 16))
+def carried_settings(steps: int = STEPS, judged: int = 16) -> Settings:
+    """How fields are trained: `steps` of batches of 512, judged so many times on the way; the data to judge by are set apart before."""
+    return Settings(steps=steps, batch_size=512, rate=2e-3, held_out=0.0, measure_every=max(1, steps // judged))
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,15 @@ def prepare(
 ) -> Prepared:
     """Data (n, D) brought onto M and split, unless `held_out` (m, D) are given to judge by; a tenth, at most 2000, is held out otherwise.
 
-    Raises InvalidInputError for fewer than 20 points on M, when more than a fifth of the data is farther from M than half its reach, for a context of another
-    length than the data, or for components of M that hold no data.
+    Components of M that hold no data have weight 0. Raises InvalidInputError for fewer than 20 points on M, when more than a fifth of the data is farther
+    from M than half its reach, or for a context of another length than the data.
     """
     context = _checked_context(context, len(points))
     if held_out is not None and context is not None:
         raise InvalidInputError("held_out: points that are held out by the caller have no context; leave out one of the two")
     ground = ground_under(manifold, points, uniform=uniform, generator=generator) if ground is None else ground
     some = ground.pool[:2000]
-    reach = min(float(reach_at(some, ground.fast.tangent_basis(some)).quantile(0.02)), float((some - some.mean(0)).norm(dim=1).max()))
+    reach = low_reach(some, ground.fast.tangent_basis(some))
     data, kept = _on(manifold, points.detach().double(), reach)
     context = None if context is None else context[kept]
     order = torch.randperm(len(data), generator=generator)

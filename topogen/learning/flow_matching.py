@@ -9,41 +9,28 @@ Lipman et al. (2023), Flow matching for generative modeling; Chen, Lipman (2024)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from topogen.distributions.field import FieldNetwork
 from topogen.distributions.flow_matching import FlowMatching
 from topogen.distributions.pieces import Base, Charted, Ground
 from topogen.distributions.uniform import Uniform
 from topogen.errors import InvalidInputError
-from topogen.learning.averaging import Averaged
-from topogen.learning.carrying import Prepared, Sizes, carried_settings, field_for, prepare, without_some
+from topogen.learning.carrying import Prepared, Sizes, field_for, prepare, without_some
 from topogen.learning.chart_density import fit_fine_charts
+from topogen.learning.field_training import FittedField, train_field
 from topogen.learning.routes import Router, Routes, between
-from topogen.learning.trainer import Settings, TrainingReport, TrainingState, train
+from topogen.learning.trainer import Settings
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.tabulated import LARGEST_DIMENSION
 
-__all__ = ["FittedFlow", "fit_flow"]
+__all__ = ["fit_flow"]
 
-PER_BANK = 2000
 ROUTES = 36_000
-JUDGED, JUDGED_TOLERANCE = 1000, 5e-3
-
-
-@dataclass(frozen=True)
-class FittedFlow:
-    """The `distribution`; `held_out`: its mean log likelihood (nats) of data that were not learned from; `training`; `notes` in words."""
-
-    distribution: FlowMatching
-    held_out: float
-    training: TrainingReport
-    notes: tuple[str, ...]
 
 
 def fit_flow(
@@ -60,7 +47,7 @@ def fit_flow(
     generator: torch.Generator | None = None,
     checkpoint: Path | None = None,
     quiet: bool = False,
-) -> FittedFlow:
+) -> FittedField[FlowMatching]:
     """Learn the field that carries the equilibrium on M to the law of points (n, D) on or near M.
 
     `context`: integer labels (n,) or vectors (n, c) that the law depends on; `held_out` (m, D): points to judge by, a tenth of the data when None;
@@ -71,70 +58,39 @@ def fit_flow(
     _check_base(base, manifold, context)
     prepared = prepare(points, manifold, context=context, held_out=held_out, uniform=uniform, ground=ground, generator=generator)
     start: Base = prepared.base if base == "uniform" else _charted(prepared, manifold, generator)
-    learner = _FlowLearner(prepared, start, sizes or Sizes(), generator)
-    rows = torch.arange(learner.rows).unsqueeze(1)
-    training = train(
-        learner,
-        rows,
-        settings or carried_settings(),
-        generator=generator,
-        callbacks=(learner, learner.averaged),
-        checkpoint=checkpoint,
-        label="flow",
-        quiet=quiet,
-    )
-    made = learner.made
-    notes = (
-        *prepared.notes,
-        f"density: flow matching, {training.steps} steps, held-out log likelihood {-learner.averaged.score:.4f} nats;"
-        f" {made.illegal:.1%} of the chords left the tube and were replaced by paths in M, {made.lost:.1%} of the pairs have none",
-    )
-    return FittedFlow(FlowMatching(start, cast(FieldNetwork, learner.averaged.best)), -learner.averaged.score, training, notes)
+    field = field_for(prepared, sizes or Sizes(), generator)
+    task = _Velocities(prepared, start)
+    found, made = train_field(task, prepared, field, settings=settings, generator=generator, checkpoint=checkpoint, label="flow matching", quiet=quiet)
+    said = f"; {made.illegal:.1%} of the chords left the tube and were replaced by paths in M, {made.lost:.1%} of the pairs have none"
+    return replace(found, notes=(*found.notes[:-1], found.notes[-1] + said))
 
 
-class _FlowLearner(nn.Module):
-    """The loss above on routes that are made anew every `PER_BANK` steps."""
+class _Velocities:
+    """The task above, on routes at stratified times."""
 
-    def __init__(self, prepared: Prepared, base: Base, sizes: Sizes, generator: torch.Generator | None) -> None:
-        super().__init__()
-        self.field = field_for(prepared, sizes, generator)
-        self.averaged = Averaged(self.field, self._judge)
+    def __init__(self, prepared: Prepared, base: Base) -> None:
         self.prepared, self.base = prepared, base
         self.router = Router(base, prepared.learn, prepared.reach, prepared.learn_context)
         self.rows = min(ROUTES, len(prepared.learn) * max(1, ROUTES // len(prepared.learn)))
-        self.seed = int(torch.randint(2**62, (), generator=generator))
-        self._number, self.made = 0, self._make(0)
 
-    def begin(self, state: TrainingState) -> None:
-        """New routes where it is time for them."""
-        number = state.step // PER_BANK
-        if number != self._number:
-            self._number, self.made = number, self._make(number)
-
-    def measured(self, state: TrainingState) -> None:
-        """Nothing to do after a measurement."""
-
-    def loss(self, points: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Mean loss over routes, `points` (b, 1) int64 their numbers, at stratified times."""
-        rows = points[:, 0] % len(self.made.ends)
-        t = (torch.arange(len(rows)) + torch.rand(len(rows), generator=generator)) / len(rows)
-        x, velocity = between(self.made.nodes[rows], t)
-        context = without_some(self.prepared.learn_context, self.made.ends[rows], generator)
-        missed = self.field(x, t, context) - velocity
-        return missed.square().sum(-1).mean() / self.prepared.ground.fast.dim
-
-    def _make(self, number: int) -> Routes:
-        generator = torch.Generator().manual_seed(self.seed + number)
+    def make(self, generator: torch.Generator) -> Routes:
         n = len(self.prepared.learn)
         orders = [torch.randperm(n, generator=generator) for _ in range(-(-self.rows // n))]
         made = self.router.routes(torch.cat(orders)[: self.rows], generator)
         return made._replace(nodes=made.nodes.float())
 
-    def _judge(self, field: nn.Module) -> float:
-        """Minus the mean log likelihood of held-out data."""
-        context = None if self.prepared.judge_context is None else self.prepared.judge_context[:JUDGED]
-        density = FlowMatching(self.base, cast(FieldNetwork, field), tolerance=JUDGED_TOLERANCE)
-        return -float(density.log_density(self.prepared.judge[:JUDGED], context).clamp_min(-50).mean())
+    def count(self, material: Routes) -> int:
+        return self.rows
+
+    def loss(self, field: FieldNetwork, material: Routes, rows: Tensor, generator: torch.Generator | None) -> Tensor:
+        rows = rows % len(material.ends)
+        t = (torch.arange(len(rows)) + torch.rand(len(rows), generator=generator)) / len(rows)
+        x, velocity = between(material.nodes[rows], t)
+        missed = field(x, t, without_some(self.prepared.learn_context, material.ends[rows], generator)) - velocity
+        return missed.square().sum(-1).mean() / self.prepared.ground.fast.dim
+
+    def density(self, field: FieldNetwork, tolerance: float) -> FlowMatching:
+        return FlowMatching(self.base, field, tolerance=tolerance)
 
 
 def _charted(prepared: Prepared, manifold: Manifold, generator: torch.Generator | None) -> Base:

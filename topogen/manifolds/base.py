@@ -64,6 +64,14 @@ class Manifold(geoopt.Manifold):
         """Second fundamental forms (n, D, d, d) at points (n, D) of M; override where a closed form exists."""
         return second_fundamental_form(self._project_points, self._tangent_basis, x)
 
+    def _bend(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tangent bases (n, D, d) and second fundamental forms (n, D, d, d) in them at points (n, D) of M; override where they come cheaper together."""
+        return self._tangent_basis(x), self._second_form(x)
+
+    def _place(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tangent bases (n, D, d) and mean curvature vectors (n, D) at points (n, D) of M; override where they come cheaper together."""
+        return self._tangent_basis(x), self._mean_curvature(x)
+
     def _known_points(self) -> Tensor | None:
         """Points (n, D) that cover M, from which geodesics are searched; None where none are known (then the surroundings of the ends are sampled)."""
         return None

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.constant_rank import value_and_jacobian
-from topogen.geometry.frames import complement
+from topogen.geometry.frames import apply, complement
 
 __all__ = ["Charts", "GraphCharts", "fit_heights", "monomials", "powers"]
 
@@ -95,7 +95,7 @@ class Charts(nn.Module, abc.ABC):
         """<normal, D^2 g_k(z)> (n, d, d) for vectors `normal` (n, D), by forward products of the Jacobian."""
         units = torch.eye(self.dim, dtype=z.dtype, device=z.device)
         turns = [torch.func.jvp(lambda w: self.jacobian(chart, w), (z,), (unit.expand_as(z),))[1] for unit in units]
-        return torch.stack([_apply(turn.mT, normal) for turn in turns], 1)
+        return torch.stack([apply(turn.mT, normal) for turn in turns], 1)
 
     def metric(self, chart: Tensor, z: Tensor) -> Tensor:
         """G = J^t J (n, d, d) of the own sheets."""
@@ -150,12 +150,12 @@ class GraphCharts(Charts):
 
     def encode(self, chart: Tensor, x: Tensor) -> Tensor:
         """T^t (x - c)."""
-        return _apply(self.tangent[chart].mT, x - self.centre[chart])
+        return apply(self.tangent[chart].mT, x - self.centre[chart])
 
     def decode(self, chart: Tensor, z: Tensor) -> Tensor:
         """c + T z + N f(z)."""
-        rise = _apply(self.heights[chart], powers(z / self.radius[chart, None], self._exponents))
-        return self.centre[chart] + _apply(self.tangent[chart], z) + _apply(self.normal[chart], rise)
+        rise = apply(self.heights[chart], powers(z / self.radius[chart, None], self._exponents))
+        return self.centre[chart] + apply(self.tangent[chart], z) + apply(self.normal[chart], rise)
 
     def slope(self, chart: Tensor, x: Tensor) -> Tensor:
         """T^t."""
@@ -169,7 +169,7 @@ class GraphCharts(Charts):
 
     def bend(self, chart: Tensor, z: Tensor, normal: Tensor) -> Tensor:
         """<N^t normal, D^2 f(z)>, in closed form."""
-        return torch.einsum("nkab,nk->nab", self.hessian(chart, z), _apply(self.normal[chart].mT, normal))
+        return torch.einsum("nkab,nk->nab", self.hessian(chart, z), apply(self.normal[chart].mT, normal))
 
     def hessian(self, chart: Tensor, z: Tensor) -> Tensor:
         """D^2 f(z) (n, D - d, d, d), in closed form."""
@@ -177,7 +177,7 @@ class GraphCharts(Charts):
         heights = self.heights[chart] / rho.square().unsqueeze(-1)
         units = _units(self.dim)
         orders = {tuple(map(sum, zip(a, b, strict=True))): None for a in units for b in units}
-        turns = {order: _apply(heights, powers(z / rho, self._exponents, order)) for order in orders}
+        turns = {order: apply(heights, powers(z / rho, self._exponents, order)) for order in orders}
         return torch.stack([torch.stack([turns[tuple(map(sum, zip(a, b, strict=True)))] for b in units], -1) for a in units], -2)
 
     def subset(self, kept: Tensor) -> GraphCharts:
@@ -196,7 +196,7 @@ def fit_heights(charts: GraphCharts, chart: Tensor, x: Tensor, ridge: float = 1e
 
     The normal equations of all charts are solved as one batch, with a ridge relative to their trace.
     """
-    z, rise = charts.encode(chart, x), _apply(charts.normal[chart].mT, x - charts.centre[chart])
+    z, rise = charts.encode(chart, x), apply(charts.normal[chart].mT, x - charts.centre[chart])
     basis = powers(z / charts.radius[chart, None], charts._exponents)
     terms = basis.shape[1]
     gram = x.new_zeros(charts.count, terms, terms).index_add_(0, chart, basis.unsqueeze(2) * basis.unsqueeze(1))
@@ -236,7 +236,3 @@ def _check_stack(centre: Tensor, radius: Tensor, extent: Tensor, dim: int) -> No
     for name, value in (("radius", radius), ("extent", extent)):
         if value.shape != centre.shape[:1] or not bool((value > 0).all()) or not bool(torch.isfinite(value).all()):
             raise InvalidInputError(f"{name}: expected {len(centre)} positive numbers, one for each chart, found shape {tuple(value.shape)}")
-
-
-def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)

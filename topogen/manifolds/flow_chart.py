@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.frames import apply
 from topogen.manifolds.chart import Charts
 
 __all__ = ["FlowCharts"]
@@ -69,7 +70,7 @@ class FlowCharts(Charts):
 
     def coordinates(self, chart: Tensor, x: Tensor) -> Tensor:
         """All coordinates (z, v) (n, D) of points (n, D)."""
-        y = _apply(self.frame[chart].mT.to(x.dtype), x - self.centre[chart].to(x.dtype)) / self.scale[chart, None].to(x.dtype)
+        y = apply(self.frame[chart].mT.to(x.dtype), x - self.centre[chart].to(x.dtype)) / self.scale[chart, None].to(x.dtype)
         bucket = _Bucket(chart, self.count)
         stacked = bucket.stack(y)
         for coupling in self.couplings:
@@ -84,7 +85,7 @@ class FlowCharts(Charts):
         stacked = bucket.stack(flat)
         for coupling in reversed(self.couplings):
             stacked = coupling.inverse(stacked)  # type: ignore[operator]
-        return self.centre[chart].to(z.dtype) + scale * _apply(self.frame[chart].to(z.dtype), bucket.unstack(stacked))
+        return self.centre[chart].to(z.dtype) + scale * apply(self.frame[chart].to(z.dtype), bucket.unstack(stacked))
 
     def subset(self, kept: Tensor) -> FlowCharts:
         """The charts with the numbers `kept` (m,) alone."""
@@ -164,7 +165,3 @@ class _Bucket:
 
 def _weights(count: int, a: int, b: int, generator: torch.Generator | None) -> Tensor:
     return (2 * torch.rand(count, a, b, generator=generator) - 1) * a**-0.5
-
-
-def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)

@@ -74,11 +74,15 @@ class Tabulated(Manifold):
         return self._second_form(x).diagonal(dim1=-2, dim2=-1).sum(-1)
 
     def _second_form(self, x: Tensor) -> Tensor:
-        return self.bend(x.detach().double())[1].to(x.dtype)
+        return self._bend(x.detach().double())[1].to(x.dtype)
+
+    def _place(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        basis, form = self._bend(x)
+        return basis, form.diagonal(dim1=-2, dim2=-1).sum(-1)
 
     @torch.no_grad()
-    def bend(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Tangent bases (n, D, d) and second fundamental forms (n, D, d, d) in them at points (n, D) float64 of M, from one search."""
+    def _bend(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both from one search, at points float64."""
         chart = self.labels(x)
         z = self.charts.encode(chart, x)
         basis, inverse = _gram_schmidt(self.charts.jacobian(chart, z))

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.reach import reach_at
+from topogen.geometry.curvature import ricci_curvature
+from topogen.geometry.frames import apply
+from topogen.geometry.reach import low_reach
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.tabulated import Tabulated
 from topogen.sampling.chains import run
 from topogen.sampling.noise import ambient_noise
 from topogen.sampling.walk import TangentRandomWalk
@@ -87,9 +88,8 @@ def longest_step(manifold: Manifold, points: Tensor) -> float:
     some = points[:: max(1, len(points) // 1000)].detach().double()
     known = manifold._known_points() if len(some) < 200 else None
     some = some if known is None else torch.cat([some, known[:: max(1, len(known) // 1000)].double()])
-    extent = float((some - some.mean(0)).norm(dim=1).max()) or 1.0
-    reach = reach_at(some, manifold.tangent_basis(some)).quantile(0.02)
-    return STEP_OF_REACH * min(float(reach), extent)
+    reach = low_reach(some, manifold.tangent_basis(some))
+    return STEP_OF_REACH * (reach if math.isfinite(reach) else 1.0)
 
 
 def _moved(manifold: Manifold, x: Tensor, h: Tensor, corrected: bool, generator: torch.Generator | None) -> tuple[Tensor, float]:
@@ -102,15 +102,11 @@ def _moved(manifold: Manifold, x: Tensor, h: Tensor, corrected: bool, generator:
 def _increment(manifold: Manifold, x: Tensor, u: Tensor, h: Tensor, corrected: bool) -> Tensor:
     """The tangent vectors (n, D) with coordinates u (n, d), lengthened for the curvature."""
     if not corrected:
-        return _apply(manifold.tangent_basis(x), u)
-    basis, form = manifold.bend(x) if isinstance(manifold, Tabulated) else (manifold.tangent_basis(x), manifold._second_form(x))
-    trace = form.diagonal(dim1=-2, dim2=-1).sum(-1)
-    # Gauss's equation: Ric = <H, II> - II . II.
-    squares = torch.einsum("nDac,nDbc->nab", form, form)
-    ricci = torch.einsum("nD,nDab->nab", trace, form) - squares
-    v = u - h.unsqueeze(1) / 12 * _apply(ricci, u)
+        return apply(manifold.tangent_basis(x), u)
+    basis, form = manifold._bend(x)
+    v = u - h.unsqueeze(1) / 12 * apply(ricci_curvature(form), u)
     bent = torch.einsum("nDab,na,nb->nD", form, v, v)
-    return _apply(basis, v + torch.einsum("nD,nDab,nb->na", bent, form, v) / 3)
+    return apply(basis, v + torch.einsum("nD,nDab,nb->na", bent, form, v) / 3)
 
 
 def _metropolis(manifold: Manifold, x: Tensor, times: Tensor, step: float, generator: torch.Generator | None) -> Paths:
@@ -134,7 +130,3 @@ def _checked_times(times: Tensor, n: int) -> Tensor:
     if not bool(torch.isfinite(times).all()) or not bool((times[0] > 0).all()) or not bool((times.diff(dim=0) > 0).all()):
         raise InvalidInputError("times: expected positive, ascending numbers; a Brownian path has no past and is where it starts at 0")
     return times
-
-
-def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from topogen.geometry.constant_rank import pullback, value_and_jacobian
+from topogen.geometry.frames import apply
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit import ImplicitManifold
 from topogen.manifolds.oblique import oblique_projection, section_of
@@ -127,8 +128,8 @@ class _Regular:
             return Frame(rows, _factor(rows))
 
     def tangent(self, frame: Frame, vectors: Tensor) -> Tensor:
-        inner = _solve(frame.factor, _apply(frame.rows, vectors))
-        return vectors - _apply(frame.rows.mT, inner)
+        inner = _solve(frame.factor, apply(frame.rows, vectors))
+        return vectors - apply(frame.rows.mT, inner)
 
     def land(self, points: Tensor, frame: Frame, vectors: Tensor) -> tuple[Tensor, Tensor]:
         spread = self._spread(points, frame)
@@ -153,7 +154,7 @@ class _Regular:
     def _spread(self, points: Tensor, frame: Frame) -> Callable[[Tensor], Tensor]:
         """b (n, r) -> J^t b (n, D), by the stored Jacobian or, where that is the larger of the two, by a backward pass."""
         if frame.rows.shape[1] * frame.rows.shape[2] <= _DENSE:
-            return lambda b: _apply(frame.rows.mT, b)
+            return lambda b: apply(frame.rows.mT, b)
         _, pull = pullback(self.field, points)
         return lambda b: pull(b)[0]
 
@@ -171,7 +172,7 @@ class _Sectioned:
         return Frame(rows, rows.new_zeros(len(rows), 0, 0))
 
     def tangent(self, frame: Frame, vectors: Tensor) -> Tensor:
-        return vectors - _apply(frame.rows.mT, _apply(frame.rows, vectors))
+        return vectors - apply(frame.rows.mT, apply(frame.rows, vectors))
 
     def land(self, points: Tensor, frame: Frame, vectors: Tensor) -> tuple[Tensor, Tensor]:
         return oblique_projection(self.section, points, vectors, frame.rows.mT, self.tolerance, self.max_iterations)
@@ -190,7 +191,3 @@ def _solve(factor: Tensor, value: Tensor) -> Tensor:
     if factor.shape[-1] == 1:
         return value / factor[..., 0].square()
     return torch.cholesky_solve(value.unsqueeze(-1), factor).squeeze(-1)
-
-
-def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)

@@ -23,8 +23,27 @@ from topogen.manifolds.shapes.base import Shape, check_positive, directions, exa
 __all__ = ["Circle", "LinkedCircles", "Sphere", "TwoSpheres"]
 
 
+class _Round(Shape):
+    """A sphere of `radius` around 0, of whatever dimension: its geodesics are great circles, in closed form."""
+
+    radius: float
+
+    def expmap(self, x: Tensor, u: Tensor) -> Tensor:
+        """The great circle from x with velocity u (..., D), in closed form."""
+        return great_circles.exponential(x, u, self.radius)
+
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """Velocity (..., D) of the great circle from x to y (..., D), in closed form; one of many for antipodes."""
+        return great_circles.logarithm(*checked_pair(self, x, y), self.radius)
+
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Length (...) of the great circle from x to y (..., D), in closed form."""
+        length = great_circles.arc(*checked_pair(self, x, y), self.radius)
+        return length.unsqueeze(-1) if keepdim else length
+
+
 @final
-class Circle(Shape):
+class Circle(_Round):
     """Circle of `radius` (default 1) around the origin of R^2; length 2 pi radius."""
 
     name = "circle"
@@ -44,19 +63,6 @@ class Circle(Shape):
     def _mean_curvature(self, x: Tensor) -> Tensor:
         return -x / self.radius**2
 
-    def expmap(self, x: Tensor, u: Tensor) -> Tensor:
-        """The great circle from x with velocity u (..., D), in closed form."""
-        return great_circles.exponential(x, u, self.radius)
-
-    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
-        """Velocity (..., D) of the great circle from x to y (..., D), in closed form; one of many for antipodes."""
-        return great_circles.logarithm(*checked_pair(self, x, y), self.radius)
-
-    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
-        """Length (...) of the great circle from x to y (..., D), in closed form."""
-        length = great_circles.arc(*checked_pair(self, x, y), self.radius)
-        return length.unsqueeze(-1) if keepdim else length
-
     def _volume(self) -> float:
         return 2 * math.pi * self.radius
 
@@ -71,7 +77,7 @@ class Circle(Shape):
 
 
 @final
-class Sphere(Shape):
+class Sphere(_Round):
     """Sphere S^dim of `radius` (default 1) around the origin of R^(dim + 1); dim (default 2) >= 1."""
 
     name = "sphere"
@@ -92,19 +98,6 @@ class Sphere(Shape):
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
         return -self.dim * x / self.radius**2
-
-    def expmap(self, x: Tensor, u: Tensor) -> Tensor:
-        """The great circle from x with velocity u (..., D), in closed form."""
-        return great_circles.exponential(x, u, self.radius)
-
-    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
-        """Velocity (..., D) of the great circle from x to y (..., D), in closed form; one of many for antipodes."""
-        return great_circles.logarithm(*checked_pair(self, x, y), self.radius)
-
-    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
-        """Length (...) of the great circle from x to y (..., D), in closed form."""
-        length = great_circles.arc(*checked_pair(self, x, y), self.radius)
-        return length.unsqueeze(-1) if keepdim else length
 
     def _volume(self) -> float:
         return sphere_volume(self.dim) * self.radius**self.dim
