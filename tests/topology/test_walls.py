@@ -66,6 +66,13 @@ def test_being_killed_is_taken_for_memory(planted):
         persistence(cloud(20), max_degree=1, budget=Budget(wall=True))
 
 
+@pytest.mark.parametrize("words", ["std::bad_alloc", "cannot allocate memory for thread-local data: ABORT"])
+def test_words_of_hunger_are_taken_for_memory(planted, words):
+    planted(f"import os, sys\ndef bad(arrays, **options):\n    sys.stderr.write({words!r})\n    sys.stderr.flush()\n    os._exit(127)\nJOBS['alpha'] = bad\n")
+    with pytest.raises(BudgetExceeded, match="needs more than"):
+        persistence(cloud(20), max_degree=1, budget=Budget(wall=True))
+
+
 def test_an_error_of_the_job_is_told(planted):
     planted("def bad(arrays, **options):\n    raise ValueError('no such thing')\nJOBS['alpha'] = bad\n")
     with pytest.raises(EngineError, match="no such thing"):

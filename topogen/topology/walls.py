@@ -26,6 +26,8 @@ from topogen.topology.engine import OUT_OF_MEMORY, Arrays
 __all__ = ["run"]
 
 TAIL = 300
+# What is said by C++, by Python, and by the loader of shared libraries, which ends with a code of its own.
+STARVED = ("bad_alloc", "MemoryError", "cannot allocate memory", "Cannot allocate memory")
 
 
 def run(job: str, arrays: Arrays, budget: Budget, **options: Any) -> Arrays:
@@ -53,7 +55,7 @@ def _apart(job: str, arrays: Arrays, budget: Budget, options: Mapping[str, Any])
 
 def _failure(job: str, code: int, said: str, budget: Budget) -> Exception:
     """What a process that ended with this code and these last words has died of."""
-    out_of_memory = code in (OUT_OF_MEMORY, -signal.SIGKILL) or "bad_alloc" in said or "MemoryError" in said
+    out_of_memory = code in (OUT_OF_MEMORY, -signal.SIGKILL) or any(words in said for words in STARVED)
     if out_of_memory:
         return BudgetExceeded(f"{job}: needs more than {budget.max_bytes / GIB:.3g} GiB; use fewer landmarks, a smaller threshold or a larger budget")
     if code == -getattr(signal, "SIGXCPU", 0):
