@@ -44,4 +44,6 @@ def small(kind: str):
 def fitted(kind: str, steps: int = 900, seed: int = 0, n: int = 3000, **settings):
     circle = shapes.get("circle")
     settings = {"sizes": SMALL, "settings": carried_settings(steps), "uniform": Uniform(circle), "quiet": True, **settings}
+    if kind == "diffusion":
+        settings = {"horizon": 0.5, **settings}
     return FITS[kind](on_circle(n, 10 + seed), circle, generator=seeded(seed), **settings)

@@ -22,6 +22,7 @@ from topogen.distributions.estimate import Estimate
 from topogen.distributions.field import FieldNetwork
 from topogen.distributions.flow_matching import FlowMatching
 from topogen.distributions.gibbs import Energy
+from topogen.distributions.heated import Heat, Heated
 from topogen.distributions.kernels import TangentKernels
 from topogen.distributions.pieces import Base, Charted, Ground, Pieces
 from topogen.distributions.uniform import Uniform
@@ -230,6 +231,8 @@ def _describe_carried(density: Carried) -> tuple[Mapping[str, Any], Mapping[str,
     if isinstance(density.base, Charted):
         inner, own = _describe_mixture(density.base.mixture)
         return config | {"base": dict(inner)}, tensors | {f"base.{name}": value for name, value in own.items()}
+    if isinstance(density.base, Heated):
+        return config | {"base": "heated"}, tensors | {f"base.{name}": value for name, value in density.base.heat._asdict().items()}
     if not isinstance(density.base, Pieces):
         raise NotSupportedError(f"save: a base of type {type(density.base).__name__} is not registered")
     return config | {"base": None}, tensors | {"weights": density.base.weights}
@@ -247,14 +250,14 @@ def _build_base_of_motion(config: Mapping[str, Any], tensors: Mapping[str, Tenso
     field.load_state_dict(dict(state))
     if config["base"] is None:
         return Pieces(ground, tensors["weights"]), field
+    if config["base"] == "heated":
+        return Heated(ground, Heat(**_part(tensors, "base."))), field
     return Charted(ground, _build_mixture(config["base"], _part(tensors, "base."), manifold, ground.pool)), field
 
 
 def _build_diffusion(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> Diffusion:
     base, field = _build_base_of_motion(config, tensors, manifold)
     low, high = (float(time) for time in config["times"])
-    if not isinstance(base, Pieces):
-        raise ValueError("a diffusion comes from a uniform base")
     return Diffusion(base, field, (low, high), tolerance=float(config["tolerance"]))
 
 

@@ -18,21 +18,18 @@ def test_eigenvalues(name, values):
     assert modes.values[: len(values)].tolist() == pytest.approx(values, rel=0.06)
 
 
-def test_the_first_modes_of_the_sphere_are_its_coordinates_with_their_gradients():
+def test_the_first_modes_of_the_sphere_are_its_coordinates():
     sphere = shapes.get("sphere")
     modes = slow_modes(sphere.sample(5000, seeded()), 20)
     x = sphere.sample(400, seeded(1))
-    phi, slope = modes.at(x)
+    phi = modes.at(x)
     turn = torch.linalg.lstsq(x, phi[:, :3]).solution
     assert float((x @ turn - phi[:, :3]).std()) < 0.05
-    gradient = sphere.proju(x.unsqueeze(1), slope[:, :3])
-    expected = sphere.proju(x.unsqueeze(1), turn.T.expand(len(x), 3, 3))
-    assert float((gradient - expected).norm(dim=-1).mean() / expected.norm(dim=-1).mean()) < 0.1
 
 
 def test_modes_are_orthonormal_for_the_uniform_law():
     sphere = shapes.get("sphere")
-    phi, _ = slow_modes(sphere.sample(5000, seeded()), 8).at(sphere.sample(20_000, seeded(1)))
+    phi = slow_modes(sphere.sample(5000, seeded()), 8).at(sphere.sample(20_000, seeded(1)))
     gram = phi.T @ phi / len(phi)
     assert float((gram - torch.eye(8, dtype=torch.float64)).abs().max()) < 0.06
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from topogen.learning.bank import walk_bank
+from topogen.learning.bank import KNOWN, LEVELS, walk_bank
 from topogen.manifolds import shapes
 
 TIMES = (1e-3, 2.0)
@@ -25,9 +25,15 @@ def slope_of_log_kernel(height: torch.Tensor, time: torch.Tensor) -> torch.Tenso
     return torch.autograd.grad(kernel.log().sum(), c)[0]
 
 
-def from_the_pole():
-    pole = torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64).expand(3000, 3)
-    return walk_bank(shapes.get("sphere"), pole.clone(), TIMES, 1.0, generator=seeded())
+def from_the_pole(n: int = 3000):
+    pole = torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64).expand(n, 3)
+    return walk_bank(shapes.get("sphere"), pole.clone(), TIMES, 1.0, alone=0.25, generator=seeded())
+
+
+def exact(x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    """grad log k_u(x, pole) (n, 3)."""
+    pole = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    return slope_of_log_kernel(x[:, 2], time).unsqueeze(1) * (pole - x[:, 2:] * x)
 
 
 def test_times_are_spread_evenly_and_laws_decay():
@@ -36,21 +42,41 @@ def test_times_are_spread_evenly_and_laws_decay():
     counts = torch.histc(share, 8, 0, 1)
     assert float((counts / counts.mean() - 1).abs().max()) < 0.05
     late = bank.log_times.double().exp() > 0.5
-    off = bank.points[late][:, 2] - torch.exp(-bank.log_times[late].double().exp())
-    assert abs(float(off.mean() / off.std())) * len(off) ** 0.5 < 4.5 * 24**0.5  # rows of a path are not independent
+    off = bank.points[late][:, 0, 2] - torch.exp(-bank.log_times[late].double().exp())
+    assert abs(float(off.mean() / off.std())) * len(off) ** 0.5 < 4.5 * LEVELS**0.5  # rows of a path are not independent
 
 
-def test_targets_are_the_scores_of_the_heat_kernel():
+def test_targets_of_a_single_step_are_the_scores_of_the_heat_kernel():
     bank = from_the_pole()
-    rows = bank.known & (bank.log_times > math.log(0.02))
-    x, time = bank.points[rows], bank.log_times[rows].double().exp()
-    pole = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    expected = slope_of_log_kernel(x[:, 2], time).unsqueeze(1) * (pole - x[:, 2:] * x)
-    missed = (bank.target[rows] - expected).norm(dim=1)
+    rows = (bank.log_times < 2 * math.log(KNOWN)) & (bank.log_times > math.log(0.02))
+    x, time = bank.points[rows][:, 0], bank.log_times[rows].double().exp()
+    expected = exact(x, time)
+    missed = (bank.target[rows][:, 0] - expected).norm(dim=1)
     assert float(missed.mean() / expected.norm(dim=1).mean()) < 0.01
 
 
-def test_the_curvature_of_the_sphere_is_stored():
+def test_targets_of_the_last_step_have_the_score_of_the_path_as_their_mean():
+    bank = from_the_pole(20_000)
+    rows = (bank.log_times > math.log(0.2)) & (bank.log_times < math.log(0.8))
+    x, time, target = bank.points[rows].flatten(0, 1), bank.log_times[rows].double().exp().repeat_interleave(2), bank.target[rows].flatten(0, 1).double()
+    score = exact(x, time)
+    # <target, s> and |s|^2 have one mean, for the score s and for fields like it.
+    for field in (score, time.unsqueeze(1) * score, x[:, 2:] * score):
+        off = ((target - score) * field).sum(1)
+        assert abs(float(off.mean() / off.std())) * len(off) ** 0.5 < 4.5 * (2 * LEVELS) ** 0.5
+        assert abs(float(off.mean())) < 0.05 * float((score * field).sum(1).abs().mean())
+
+
+def test_both_ends_of_a_step_have_nearly_opposite_targets():
     bank = from_the_pole()
-    assert float((bank.bend + 2 * bank.points.float()).abs().max()) < 1e-4
-    assert torch.equal(bank.start[:3000], torch.arange(3000))
+    early = bank.log_times < math.log(5e-3)
+    target = bank.target[early]
+    across = target[:, :, :2]  # tangents differ between the ends, by what shows in the third coordinate
+    assert float(across.sum(1).norm(dim=1).mean() / across.norm(dim=2).mean()) < 1e-4
+    assert float((bank.tangent.double().mT @ bank.points.unsqueeze(-1)).abs().max()) < 1e-6
+
+
+def test_rows_know_their_data_and_some_have_no_context():
+    bank = from_the_pole()
+    assert torch.equal(bank.start[:3000], torch.arange(3000)) and len(bank.start) == LEVELS * 3000
+    assert abs(float(bank.alone.double().mean()) - 0.25) < 4.5 * (0.25 * 0.75 / len(bank.alone)) ** 0.5

@@ -83,7 +83,7 @@ class Carried(Distribution, abc.ABC):
         """
         shape = torch.Size(sample_shape)
         context = self._contexts(context, shape.numel())
-        x = self.base.sample(shape.numel(), generator)
+        x = self.base.sample(shape.numel(), generator, context)
         begin, end = self.span
         parts = [self._flown(part, begin, end, _rows(context, rows), guidance, steps=steps).points for rows, part in _batches(x)]
         found = torch.cat(parts) if parts else x
@@ -106,7 +106,7 @@ class Carried(Distribution, abc.ABC):
         for rows, part in _batches(points):
             flown = self._flown(self.fast.project(part).points, begin, end, _rows(context, rows), 1.0, divergence=True)
             # The divergence was gathered from the data to the base: minus what it is on the way back.
-            logs = self.base.log_density(flown.points) + flown.divergence
+            logs = self.base.log_density(flown.points, _rows(context, rows)) + flown.divergence
             parts.append(torch.where(flown.ok, logs, -torch.inf))
         return torch.cat(parts) if parts else points.new_zeros(0)
 

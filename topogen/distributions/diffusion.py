@@ -1,6 +1,6 @@
 """Riemannian score-based densities on a manifold, learned or given.
 
-Brownian motion turns the data into the equilibrium; with p_u its law at time u (variance per direction, squared data units) and the score s = grad_M log p_u,
+Brownian motion smooths the data; with p_u its law at time u (variance per direction, squared data units) and the score s = grad_M log p_u,
 
     dX = dB,        u from u_min to u_max            forward (`sampling.brownian`)
     dX = s du + dB,  u running down                   reverse walk
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from topogen.distributions.carried import TOLERANCE, Carried
 from topogen.distributions.field import FieldNetwork
-from topogen.distributions.pieces import Pieces
+from topogen.distributions.pieces import Base
 from topogen.errors import InvalidInputError
 
 __all__ = ["Diffusion"]
@@ -31,14 +31,14 @@ Energy = Callable[[Tensor], Tensor]
 
 @final
 class Diffusion(Carried):
-    """p_u at u_min, by the probability flow of a learned score.
+    """p_u at u_min, by the probability flow of a learned score from a base at u_max: the data smoothed by heat (`distributions.heated`), or uniform.
 
     Args:
         base, field, tolerance: see `Carried`; field(x, s) = sqrt(u) score(x, u) with s = log(u / u_min) / log(u_max / u_min).
         times: (u_min, u_max), squared data units.
     """
 
-    def __init__(self, base: Pieces, field: FieldNetwork, times: tuple[float, float], *, tolerance: float = TOLERANCE) -> None:
+    def __init__(self, base: Base, field: FieldNetwork, times: tuple[float, float], *, tolerance: float = TOLERANCE) -> None:
         if not 0 < times[0] < times[1] < math.inf:
             raise InvalidInputError(f"times: expected 0 < u_min < u_max, found {times}")
         self.times = (float(times[0]), float(times[1]))

@@ -22,7 +22,7 @@ from topogen.manifolds.tabulated import LARGEST_DIMENSION, tabulate
 from topogen.sampling.brownian import brownian
 from topogen.sampling.pieces import pieces
 
-__all__ = ["Base", "Charted", "Ground", "Pieces", "data_weights", "ground_under"]
+__all__ = ["Base", "Charted", "Ground", "Pieces", "PiecewiseBase", "data_weights", "ground_under"]
 
 POOL = {1: 4000, 2: 20_000, 3: 40_000}
 _STIRRED = 2.0
@@ -75,20 +75,24 @@ class Ground:
 
 
 class Base(Protocol):
-    """Where a motion on a `ground` begins: `sample`, `within` components, `log_density`."""
+    """Where a motion on a `ground` begins: `sample`, `log_density`."""
 
     ground: Ground
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n points (n, D) float64 of M."""
+    def sample(self, n: int, generator: torch.Generator | None = None, context: Tensor | None = None) -> Tensor:
+        """n points (n, D) float64 of M, with contexts (n, c) where the base knows of any."""
         ...
+
+    def log_density(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log density (n,) at points (n, D) of M, against its volume."""
+        ...
+
+
+class PiecewiseBase(Base, Protocol):
+    """One that also draws in a component: what flow matching couples data to."""
 
     def within(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A point (n, D) of the component that is named for each row (n,)."""
-        ...
-
-    def log_density(self, x: Tensor) -> Tensor:
-        """log density (n,) at points (n, D) of M, against its volume."""
         ...
 
 
@@ -104,7 +108,7 @@ class Charted:
     def __init__(self, ground: Ground, mixture: ChartMixture) -> None:
         self.ground, self.mixture = ground, mixture
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None, context: Tensor | None = None) -> Tensor:
         """n points (n, D) float64."""
         return self.mixture.sample((n,), generator=generator).double()
 
@@ -123,7 +127,7 @@ class Charted:
                 x[rows[:n]] = found[:n]
         raise InvalidInputError(f"base: the mixture gives no points of component {int(labels[torch.isnan(x[:, 0])][0])} of M; use a uniform base")
 
-    def log_density(self, x: Tensor) -> Tensor:
+    def log_density(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """log density (n,) at points (n, D) of M."""
         return self.mixture.log_prob(x).double()
 
@@ -142,7 +146,7 @@ class Pieces:
             raise InvalidInputError(f"weights: expected {ground.count} numbers >= 0, one per component of M, found {tuple(weights.shape)}")
         self.ground, self.weights = ground, (weights / weights.sum()).double()
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None, context: Tensor | None = None) -> Tensor:
         """n points (n, D) float64."""
         return self.within(torch.multinomial(self.weights, n, replacement=True, generator=generator), generator)
 
@@ -150,7 +154,7 @@ class Pieces:
         """A point (n, D) of the component that is named for each row (n,)."""
         return self.ground.uniform(labels, generator)
 
-    def log_density(self, x: Tensor) -> Tensor:
+    def log_density(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """log p (n,) at points (n, D) of M."""
         return (self.weights / self.ground.volumes()).log()[self.ground.component(x)]
 

@@ -3,9 +3,9 @@
     x <- proj(x + (s(x, u) - g) h + sqrt(h) xi),    u -> u - h,     xi ~ N(0, 1) in T_xM            predictor
     x <- proj(x + (s(x, u) - g) e / 2 + sqrt(e) xi),                e = u / 4                          corrector, at constant u
 
-g is the tangential gradient of the energy at what x will become, proj(x + u s(x, u)) (Tweedie). Points are on M at every step. The walk has the model's own
-law in the limit of many steps; what it is led to by an energy is approximate (exact: `Model.tilt`). Levels are spread evenly in log u,
-steps are at most a quarter of the reach long.
+Starts are drawn from the base by exp(-energy); g is the tangential gradient of the energy at what x will become, proj(x + u s(x, u)) (Tweedie). Points
+are on M at every step. The walk has the model's own law in the limit of many steps; what it is led to by an energy is approximate (exact: `Model.tilt`).
+Levels are spread evenly in log u, steps are at most a quarter of the reach long.
 De Bortoli et al. (2022), Riemannian score-based generative modelling; Song et al. (2021), Score-based generative modeling through SDEs (predictor, corrector);
 Chung et al. (2023), Diffusion posterior sampling for general noisy inverse problems.
 """
@@ -30,6 +30,7 @@ Energy = Callable[[Tensor], Tensor]
 STRIDE = 0.25
 CORRECTED = 0.25
 AGREED = 1e-6
+CANDIDATES, IN_ALL = 64, 20_000
 
 
 @torch.no_grad()
@@ -53,7 +54,7 @@ def reverse_walk(
     if min(n, steps) < 1 or min(corrections, keep) < 0:
         raise InvalidInputError(f"n, steps, corrections, keep: expected at least 1, 1, 0, 0, found {n}, {steps}, {corrections}, {keep}")
     walk = _Walk(model, context, guidance, energy, generator)
-    x = model.base.sample(n, generator)
+    x = walk.starts(n)
     levels = torch.logspace(math.log10(model.times[1]), math.log10(model.times[0]), steps + 1, dtype=torch.float64).tolist()
     stages, shown = [x], {round(steps * (i + 1) / keep) for i in range(keep)}
     for i, (high, low) in enumerate(zip(levels, levels[1:], strict=False)):
@@ -77,14 +78,19 @@ def inpaint(model: Diffusion, known: Tensor, n: int, *, steps: int = 200, genera
     if known.shape != (model.manifold.ambient_dim,) or not bool(given.any()) or bool(given.all()):
         raise InvalidInputError(f"known: expected ({model.manifold.ambient_dim},) with NaN where coordinates are unknown, found {tuple(known.shape)}")
     target = known[given].double()
-    walk = _Walk(model, None, 1.0, None, generator)
-    x = model.base.sample(n, generator)
+    walk = _Walk(model, None, 1.0, _beside(given, target, model.times[1]), generator)
+    x = walk.starts(n)
     levels = torch.logspace(math.log10(model.times[1]), math.log10(model.times[0]), steps + 1, dtype=torch.float64).tolist()
     for i, (high, low) in enumerate(zip(levels, levels[1:], strict=False)):
-        walk.energy = lambda y, u=high: (y[:, given] - target).square().sum(-1) / (2 * u)
+        walk.energy = _beside(given, target, high)
         x = walk.down(x, high, low, noisy=i + 1 < steps)
     x = settled(model.manifold, _fitted(model, x, given, target))
     return x, (x[:, given] - target).norm(dim=-1) <= AGREED * model.unit
+
+
+def _beside(given: Tensor, target: Tensor, time: float) -> Energy:
+    """|x_k - known|^2 / 2u on the given coordinates."""
+    return lambda y: (y[:, given] - target).square().sum(-1) / (2 * time)
 
 
 def _fitted(model: Diffusion, x: Tensor, given: Tensor, target: Tensor, rounds: int = 20) -> Tensor:
@@ -104,6 +110,16 @@ class _Walk:
     def __init__(self, model: Diffusion, context: Tensor | None, guidance: float, energy: Energy | None, generator: torch.Generator | None) -> None:
         self.model, self.context, self.guidance, self.energy, self.generator = model, context, guidance, energy, generator
         self.longest = (STRIDE / STEP_OF_REACH * longest_step(model.fast, model.base.ground.pool)) ** 2
+
+    def starts(self, n: int) -> Tensor:
+        """Points (n, D) of the base, each chosen by exp(-energy) among several where there is one: heat may not have mixed what the energy tells apart."""
+        several = 1 if self.energy is None else max(CANDIDATES, IN_ALL // n)
+        context = self.model._contexts(self.context, n)
+        found = self.model.base.sample(n * several, self.generator, None if context is None else context.repeat_interleave(several, 0))
+        if self.energy is None:
+            return found
+        weight = torch.softmax(-_checked(self.energy, found).unflatten(0, (n, several)), 1)
+        return found.unflatten(0, (n, several))[torch.arange(n), torch.multinomial(weight, 1, generator=self.generator)[:, 0]]
 
     def down(self, x: Tensor, high: float, low: float, *, noisy: bool) -> Tensor:
         """From u = high to low; without noise in the last step of a run."""
@@ -135,8 +151,12 @@ class _Walk:
         ahead = ahead * (self.model.unit / ahead.norm(dim=-1, keepdim=True).clamp_min(1e-300)).clamp(max=1)
         end = self.model.fast.project(x + ahead).points.detach().requires_grad_()
         with torch.enable_grad():
-            value = energy(end)
-            if value.shape != (len(x),):
-                raise InvalidInputError(f"energy: expected ({len(x)},) for {len(x)} rows, found {tuple(value.shape)}")
-            (gradient,) = torch.autograd.grad(value.sum(), end)
+            (gradient,) = torch.autograd.grad(_checked(energy, end).sum(), end)
         return self.model.fast.proju(x, gradient.double())
+
+
+def _checked(energy: Energy, x: Tensor) -> Tensor:
+    value = energy(x)
+    if value.shape != (len(x),):
+        raise InvalidInputError(f"energy: expected ({len(x)},) for {len(x)} rows, found {tuple(value.shape)}")
+    return value

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from topogen.distributions.field import FieldNetwork
 from topogen.distributions.flow_matching import FlowMatching
-from topogen.distributions.pieces import Base, Charted, Ground
+from topogen.distributions.pieces import Charted, Ground, PiecewiseBase
 from topogen.distributions.uniform import Uniform
 from topogen.errors import InvalidInputError
 from topogen.learning.carrying import Prepared, Sizes, field_for, prepare, without_some
@@ -57,7 +57,7 @@ def fit_flow(
     """
     _check_base(base, manifold, context)
     prepared = prepare(points, manifold, context=context, held_out=held_out, uniform=uniform, ground=ground, generator=generator)
-    start: Base = prepared.base if base == "uniform" else _charted(prepared, manifold, generator)
+    start: PiecewiseBase = prepared.base if base == "uniform" else _charted(prepared, manifold, generator)
     field = field_for(prepared, sizes or Sizes(), generator)
     task = _Velocities(prepared, start)
     found, made = train_field(task, prepared, field, settings=settings, generator=generator, checkpoint=checkpoint, label="flow matching", quiet=quiet)
@@ -68,7 +68,7 @@ def fit_flow(
 class _Velocities:
     """The task above, on routes at stratified times."""
 
-    def __init__(self, prepared: Prepared, base: Base) -> None:
+    def __init__(self, prepared: Prepared, base: PiecewiseBase) -> None:
         self.prepared, self.base = prepared, base
         self.router = Router(base, prepared.learn, prepared.reach, prepared.learn_context)
         self.rows = min(ROUTES, len(prepared.learn) * max(1, ROUTES // len(prepared.learn)))
@@ -93,7 +93,7 @@ class _Velocities:
         return FlowMatching(self.base, field, tolerance=tolerance)
 
 
-def _charted(prepared: Prepared, manifold: Manifold, generator: torch.Generator | None) -> Base:
+def _charted(prepared: Prepared, manifold: Manifold, generator: torch.Generator | None) -> PiecewiseBase:
     return Charted(prepared.ground, fit_fine_charts(prepared.learn, manifold, generator=generator).distribution)
 
 

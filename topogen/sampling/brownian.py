@@ -28,7 +28,7 @@ from topogen.sampling.chains import run
 from topogen.sampling.noise import ambient_noise
 from topogen.sampling.walk import TangentRandomWalk
 
-__all__ = ["SCHEMES", "Paths", "brownian", "brownian_paths", "longest_step"]
+__all__ = ["SCHEMES", "Paths", "brownian", "brownian_paths", "longest_step", "mirrored"]
 
 SCHEMES = ("second order", "projected", "metropolis")
 STEP_OF_REACH = 0.15
@@ -90,6 +90,15 @@ def longest_step(manifold: Manifold, points: Tensor) -> float:
     some = some if known is None else torch.cat([some, known[:: max(1, len(known) // 1000)].double()])
     reach = low_reach(some, manifold.tangent_basis(some))
     return STEP_OF_REACH * (reach if math.isfinite(reach) else 1.0)
+
+
+@torch.no_grad()
+def mirrored(manifold: Manifold, x: Tensor, h: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Both ends (n, 2, D) of one step of the second order, of variance h (n,), and of its mirror image, from points x (n, D) of M; x where there is no end."""
+    noise = ambient_noise(x, generator)[:, : manifold.dim]
+    step = _increment(manifold, x, noise * h.sqrt().unsqueeze(1), h, True)
+    ends = [manifold.project(x + sign * step) for sign in (1, -1)]
+    return torch.stack([torch.where(found.converged.unsqueeze(-1), found.points, x) for found in ends], 1)
 
 
 def _moved(manifold: Manifold, x: Tensor, h: Tensor, corrected: bool, generator: torch.Generator | None) -> tuple[Tensor, float]:

@@ -1,0 +1,89 @@
+"""The law of data after heat has run on M for a time u, from the slow modes of M: where a diffusion begins on its way to the data.
+
+    p_u(x) = w_c / vol_c g(x),      g(x) = 1 + sum_i a_i exp(-lambda_i u / 2) phi_i(x),      a_i = mean of phi_i over the data on component c
+
+At such times few modes are left, all the data speak at once, and nothing has to be learned from paths. By Nystrom's formula (`geometry.spectrum`) a sum of
+modes is one weighted mean over nodes x_j of M, g(x) = 1 + sum_j P(x, x_j) h_j, so a density costs as much as a kernel's. Draws are nodes with masses
+v_j p_{u - t}(x_j), moved by Brownian motion for the time t that the kernel of the modes stands for; v_j takes out how the nodes happen to be spread.
+What truncated sums leave below .003 of the uniform density is set to that. Where the data fall into classes, each has a law; the last is that of all of them.
+Chavel (1984), Eigenvalues in Riemannian geometry; Coifman, Lafon (2006), Diffusion maps.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from topogen.distributions.pieces import Ground
+from topogen.errors import InvalidInputError
+from topogen.sampling.brownian import brownian
+
+__all__ = ["FLOOR", "Heat", "Heated"]
+
+FLOOR = 3e-3
+_ROWS = 1000
+_SAME = 1e-4
+
+
+class Heat(NamedTuple):
+    """For N nodes, C components and G laws: `nodes` (N, D), their `owner` (N,) int64 and `crowding` q (N,), `bandwidth` e (C,), `height` h (N, G),
+    `mass` (N, G) with columns that sum to 1, `weights` w (C, G), `norms` (C, G) the integrals of g / vol_c, `classes` (G - 1, c) the contexts of the laws."""
+
+    nodes: Tensor
+    owner: Tensor
+    crowding: Tensor
+    bandwidth: Tensor
+    height: Tensor
+    mass: Tensor
+    weights: Tensor
+    norms: Tensor
+    classes: Tensor
+
+
+@final
+class Heated:
+    """The density above on a `ground`; `learning.heating` makes its `heat` from data."""
+
+    measure = "hausdorff"
+
+    def __init__(self, ground: Ground, heat: Heat) -> None:
+        self.ground, self.heat = ground, heat
+
+    def sample(self, n: int, generator: torch.Generator | None = None, context: Tensor | None = None) -> Tensor:
+        """n points (n, D) float64."""
+        law, chosen = self._laws(context, n), torch.empty(n, dtype=torch.int64)
+        for g in law.unique().tolist():
+            rows = (law == g).nonzero()[:, 0]
+            chosen[rows] = torch.multinomial(self.heat.mass[:, g], len(rows), replacement=True, generator=generator)
+        times = 2 * self.heat.bandwidth[self.heat.owner[chosen]]
+        return brownian(self.ground.fast, self.heat.nodes[chosen], times, generator=generator) if n else self.heat.nodes[:0]
+
+    def log_density(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p (n,) at points (n, D) of M, with their contexts (n, c)."""
+        law, label, found = self._laws(context, len(x)), self.ground.component(x), x.new_zeros(len(x))
+        volumes = self.ground.volumes()
+        for c in label.unique().tolist():
+            rows = (label == c).nonzero()[:, 0]
+            share = self.heat.weights[c, law[rows]] / self.heat.norms[c, law[rows]] / volumes[c]
+            found[rows] = (self._relative(x[rows], c).gather(1, law[rows].unsqueeze(1))[:, 0].clamp_min(FLOOR) * share).log()
+        return found
+
+    def _relative(self, x: Tensor, c: int) -> Tensor:
+        """g (n, G) at points of component c."""
+        own = self.heat.owner == c
+        nodes, height, level = self.heat.nodes[own], self.heat.height[own], self.heat.crowding[own].log()
+        scale = 4 * self.heat.bandwidth[c]
+        return torch.cat([1 + torch.softmax(-torch.cdist(part, nodes).square() / scale - level, 1) @ height for part in x.split(_ROWS)])
+
+    def _laws(self, context: Tensor | None, n: int) -> Tensor:
+        """The law (n,) of every context; the last for none, and for NaN."""
+        last = torch.full((n,), self.heat.mass.shape[1] - 1)
+        if context is None or not len(self.heat.classes):
+            return last
+        given = torch.isfinite(context).all(-1)
+        away, law = torch.cdist(context.nan_to_num().double(), self.heat.classes.double()).min(1)
+        if bool((away[given] > _SAME).any()):
+            raise InvalidInputError(f"context: {context[given][away[given].argmax()].tolist()} is none of the {len(self.heat.classes)} that were learned from")
+        return torch.where(given, law, last)
