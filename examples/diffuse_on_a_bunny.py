@@ -6,7 +6,7 @@ by an equation, so that the example runs everywhere. Points of the surface are d
     p(x) = exp(3 sin(6 pi h)) / Z,      h the share of the length of the surface at which x lies, Z by the mean over uniform points
 
 and a Riemannian diffusion learns p from them: held-out points are scored by the model and by p itself.
-The picture shows the reverse walk from the equilibrium to samples, and the densities as colour on the surface.
+The picture shows the reverse walk from noise to samples, and the densities as colour on the surface.
 
     python examples/diffuse_on_a_bunny.py --mesh bunny.obj --output bunny.png
 """
@@ -36,6 +36,8 @@ POOL, STEPS, RESOLUTION = 20_000, 4000, 44
 # Smaller ones in short mode, to try it out.
 POOL_IN_SHORT, STEPS_IN_SHORT, RESOLUTION_IN_SHORT = 8000, 300, 22
 HELD_OUT, WALKERS, STAGES = 500, 2000, 6
+# The time (squared lengths of the surface) when nearly nothing is left of the stripes.
+SINCE = 0.05
 
 
 def main() -> int:
@@ -52,7 +54,8 @@ def main() -> int:
     fitted = fit_diffusion(learn, manifold, ground=Ground(manifold, pool, area), settings=training(options.short), generator=generator, quiet=options.short)
 
     found, true = -float(fitted.distribution.log_prob(held).mean()), normaliser - float(striped(held, points).log().mean())
-    stages = reverse_walk(fitted.distribution, WALKERS // (2 if options.short else 1), steps=40 if options.short else 200, keep=STAGES - 1, generator=generator)
+    walkers, steps = (WALKERS // 2, 40) if options.short else (WALKERS, 200)
+    stages = reverse_walk(fitted.distribution, walkers, steps=steps, keep=STAGES - 1, since=SINCE, generator=generator)
     print(f"{len(learn)} points learned from; the walk ends {float(manifold.project(stages[-1]).residual.abs().max()):.0e} off the surface at most")
     vertices, faces = mesh_of(manifold, points, RESOLUTION_IN_SHORT if options.short else RESOLUTION).without_ghosts()
     densities = {"density p": striped(vertices, points).log() - normaliser, "density of the diffusion": fitted.distribution.log_prob(vertices)}
@@ -116,7 +119,7 @@ def draw(path: Path, stages: Tensor, vertices: Tensor, faces: Tensor, densities:
     for i, stage in enumerate(stages):
         panel = figure.add_subplot(grid[0, i], projection="3d")
         panel.scatter(*stage.T.numpy(), s=6, linewidths=0, color="tab:blue", alpha=0.6)
-        panel.set_title("equilibrium" if i == 0 else "samples" if i == len(stages) - 1 else f"{100 * i // (len(stages) - 1)} % of the levels", fontsize=10)
+        panel.set_title("noise" if i == 0 else "samples" if i == len(stages) - 1 else f"{100 * i // (len(stages) - 1)} % of the levels", fontsize=10)
         bare(panel, vertices)
     half, panels = len(stages) // 2, []
     low, high = (float(f(densities["density p"])) for f in (torch.min, torch.max))

@@ -79,6 +79,15 @@ def test_corrections_keep_the_law_and_stages_are_kept(diffusion):
     assert float(lengths[-1]) == pytest.approx(length, abs=0.06)
 
 
+def test_stages_before_the_base_are_mixed_further(diffusion):
+    stages = reverse_walk(diffusion, 1500, steps=40, keep=6, since=4.0, generator=seeded(2))
+    assert stages.shape == (7, 1500, 2)
+    length = float(on_circle(100_000, 6).mean(0).norm())
+    assert float(stages[0].mean(0).norm()) == pytest.approx(length * math.exp(-4.0 / 2), abs=4.5 * (2 / 1500) ** 0.5)
+    assert float((stages.norm(dim=-1) - 1).abs().max()) < 1e-9
+    assert float(stages[-1].mean(0).norm()) == pytest.approx(length, abs=0.08)
+
+
 def test_an_energy_leads_the_walk(diffusion):
     plain = reverse_walk(diffusion, 1500, steps=60, generator=seeded(2))
     led = reverse_walk(diffusion, 1500, steps=60, energy=lambda x: 2 * x[:, 1], generator=seeded(2))

@@ -25,6 +25,7 @@ __all__ = ["FLOOR", "Heat", "Heated"]
 FLOOR = 3e-3
 _ROWS = 1000
 _SAME = 1e-4
+_ANY = -1
 
 
 class Heat(NamedTuple):
@@ -53,12 +54,11 @@ class Heated:
 
     def sample(self, n: int, generator: torch.Generator | None = None, context: Tensor | None = None) -> Tensor:
         """n points (n, D) float64."""
-        law, chosen = self._laws(context, n), torch.empty(n, dtype=torch.int64)
-        for g in law.unique().tolist():
-            rows = (law == g).nonzero()[:, 0]
-            chosen[rows] = torch.multinomial(self.heat.mass[:, g], len(rows), replacement=True, generator=generator)
-        times = 2 * self.heat.bandwidth[self.heat.owner[chosen]]
-        return brownian(self.ground.fast, self.heat.nodes[chosen], times, generator=generator) if n else self.heat.nodes[:0]
+        return self._drawn(torch.full((n,), _ANY), self._laws(context, n), generator)
+
+    def within(self, labels: Tensor, generator: torch.Generator | None = None, context: Tensor | None = None) -> Tensor:
+        """A point (n, D) of the component that is named for each row (n,)."""
+        return self._drawn(labels, self._laws(context, len(labels)), generator)
 
     def log_density(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """log p (n,) at points (n, D) of M, with their contexts (n, c)."""
@@ -69,6 +69,16 @@ class Heated:
             share = self.heat.weights[c, law[rows]] / self.heat.norms[c, law[rows]] / volumes[c]
             found[rows] = (self._relative(x[rows], c).gather(1, law[rows].unsqueeze(1))[:, 0].clamp_min(FLOOR) * share).log()
         return found
+
+    def _drawn(self, labels: Tensor, law: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Nodes by their masses in a law (n,) and a component (n,), or any, moved by a kernel's time."""
+        chosen = torch.empty(len(law), dtype=torch.int64)
+        for c, g in torch.stack([labels, law], 1).unique(dim=0).tolist():
+            rows = ((labels == c) & (law == g)).nonzero()[:, 0]
+            mass = self.heat.mass[:, g] if c == _ANY else torch.where(self.heat.owner == c, self.heat.mass[:, g], 0.0)
+            chosen[rows] = torch.multinomial(mass, len(rows), replacement=True, generator=generator)
+        times = 2 * self.heat.bandwidth[self.heat.owner[chosen]]
+        return brownian(self.ground.fast, self.heat.nodes[chosen], times, generator=generator) if len(law) else self.heat.nodes[:0]
 
     def _relative(self, x: Tensor, c: int) -> Tensor:
         """g (n, G) at points of component c."""

@@ -91,7 +91,7 @@ class Base(Protocol):
 class PiecewiseBase(Base, Protocol):
     """One that also draws in a component: what flow matching couples data to."""
 
-    def within(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def within(self, labels: Tensor, generator: torch.Generator | None = None, context: Tensor | None = None) -> Tensor:
         """A point (n, D) of the component that is named for each row (n,)."""
         ...
 
@@ -112,7 +112,7 @@ class Charted:
         """n points (n, D) float64."""
         return self.mixture.sample((n,), generator=generator).double()
 
-    def within(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def within(self, labels: Tensor, generator: torch.Generator | None = None, context: Tensor | None = None) -> Tensor:
         """A point (n, D) of the component that is named for each row (n,), by rejection; raises InvalidInputError where the mixture has none there."""
         x = self.ground.pool.new_full((len(labels), self.ground.pool.shape[1]), torch.nan)
         for _ in range(_TRIES):
@@ -150,7 +150,7 @@ class Pieces:
         """n points (n, D) float64."""
         return self.within(torch.multinomial(self.weights, n, replacement=True, generator=generator), generator)
 
-    def within(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def within(self, labels: Tensor, generator: torch.Generator | None = None, context: Tensor | None = None) -> Tensor:
         """A point (n, D) of the component that is named for each row (n,)."""
         return self.ground.uniform(labels, generator)
 

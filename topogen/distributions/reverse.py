@@ -21,7 +21,7 @@ from torch import Tensor
 from topogen.distributions.carried import settled
 from topogen.distributions.diffusion import Diffusion
 from topogen.errors import InvalidInputError
-from topogen.sampling.brownian import STEP_OF_REACH, longest_step
+from topogen.sampling.brownian import STEP_OF_REACH, brownian_paths, longest_step
 from topogen.sampling.noise import ambient_noise
 
 __all__ = ["inpaint", "reverse_walk"]
@@ -45,18 +45,22 @@ def reverse_walk(
     energy: Energy | None = None,
     generator: torch.Generator | None = None,
     keep: int = 0,
+    since: float = 0.0,
 ) -> Tensor:
     """n points (n, D) float64 of M by the reverse walk; with `keep` > 0 also that many stages of it, (keep + 1, n, D), the base first.
 
     `steps`: levels of u, each cut further where a step would be longer than a quarter of the reach; `corrections`: steps of the corrector per level;
-    `energy` maps rows (n, D) to (n,), differentiable; `context`, `guidance`: as in `Diffusion.sample`. Raises InvalidInputError for counts below 1.
+    `energy` maps rows (n, D) to (n,), differentiable; `context`, `guidance`: as in `Diffusion.sample`. `since` (squared data units): stages are kept from
+    so late a time on; what comes before the base is heat that runs from it, reversed. Raises InvalidInputError for counts below 1.
     """
     if min(n, steps) < 1 or min(corrections, keep) < 0:
         raise InvalidInputError(f"n, steps, corrections, keep: expected at least 1, 1, 0, 0, found {n}, {steps}, {corrections}, {keep}")
     walk = _Walk(model, context, guidance, energy, generator)
     x = walk.starts(n)
     levels = torch.logspace(math.log10(model.times[1]), math.log10(model.times[0]), steps + 1, dtype=torch.float64).tolist()
-    stages, shown = [x], {round(steps * (i + 1) / keep) for i in range(keep)}
+    stages = [x] if not keep else _before(model, x, torch.logspace(math.log10(max(since, levels[0])), math.log10(levels[-1]), keep + 1), generator)
+    left = keep + 1 - len(stages)
+    shown = {round(steps * (i + 1) / left) for i in range(left)}
     for i, (high, low) in enumerate(zip(levels, levels[1:], strict=False)):
         x = walk.down(x, high, low, noisy=i + 1 < steps)
         for _ in range(corrections):
@@ -65,6 +69,12 @@ def reverse_walk(
             stages.append(x)
     x = settled(model.manifold, x)
     return torch.stack([*stages[:-1], x]) if keep else x
+
+
+def _before(model: Diffusion, x: Tensor, times: Tensor, generator: torch.Generator | None) -> list[Tensor]:
+    """The base's points x (n, D) and where they were at those of the descending times that lie before it; all but the last time at most."""
+    early = times[:-2][times[:-2] > 1.01 * model.times[1]].flip(0).double()
+    return [*brownian_paths(model.fast, x, early - model.times[1], generator=generator).points.flip(0), x] if len(early) else [x]
 
 
 @torch.no_grad()

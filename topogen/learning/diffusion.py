@@ -30,15 +30,13 @@ from topogen.geometry.frames import apply
 from topogen.learning.bank import Bank, walk_bank
 from topogen.learning.carrying import WITHOUT_CONTEXT, Prepared, Sizes, field_for, prepare
 from topogen.learning.field_training import FittedField, train_field
-from topogen.learning.heating import heated
+from topogen.learning.heating import heated_data
 from topogen.learning.trainer import Settings
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.tabulated import LARGEST_DIMENSION
 
 __all__ = ["fit_diffusion"]
 
 MIXED = 0.01
-LEAST_OF_CLASS = 50
 SPAN = 16.0
 FINEST = 1.0
 CHAINS = 8000
@@ -115,13 +113,11 @@ def _beginning(prepared: Prepared, horizon: float) -> tuple[Base, tuple[float, f
 
     The modes of M tell it, above the dimension of tables and for contexts of many values the uniform law when the slowest mode has decayed to `MIXED`.
     """
-    pool, dim, context = prepared.ground.pool, prepared.ground.fast.dim, prepared.learn_context
+    pool = prepared.ground.pool
     scale = float((pool - pool.mean(0)).norm(dim=1).max())
     first = max(FINEST * prepared.spacing, 1e-3 * scale) ** 2
-    classes, groups = (None, None) if context is None else context.unique(dim=0, return_inverse=True)
-    few = classes is None or len(classes) * LEAST_OF_CLASS <= len(prepared.learn)
-    if dim <= LARGEST_DIMENSION and few:
-        base, last = heated(prepared.ground, prepared.learn, max(horizon, SPAN * first), groups, classes)
-        return base, (first, last)
+    known = heated_data(prepared, max(horizon, SPAN * first))
+    if known is not None:
+        return known[0], (first, known[1])
     # The slowest mode of a sphere of that radius, lambda = d / r^2.
-    return prepared.base, (first, 2 * math.log(1 / MIXED) * scale**2 / dim)
+    return prepared.base, (first, 2 * math.log(1 / MIXED) * scale**2 / prepared.ground.fast.dim)

@@ -1,4 +1,4 @@
-"""Flow matching on a manifold: learning the field that carries uniform points to the data along curves in M (`distributions.flow_matching`).
+"""Flow matching on a manifold: learning the field that carries points of a base to the data along curves in M (`distributions.flow_matching`).
 
     E |f(x_t, t) - dx_t/dt|^2      over t uniform in [0, 1] and curves x_t in M from the base to the data (`learning.routes`)
 
@@ -23,6 +23,7 @@ from topogen.errors import InvalidInputError
 from topogen.learning.carrying import Prepared, Sizes, field_for, prepare, without_some
 from topogen.learning.chart_density import fit_fine_charts
 from topogen.learning.field_training import FittedField, train_field
+from topogen.learning.heating import heated_data
 from topogen.learning.routes import Router, Routes, between
 from topogen.learning.trainer import Settings
 from topogen.manifolds.base import Manifold
@@ -30,6 +31,7 @@ from topogen.manifolds.tabulated import LARGEST_DIMENSION
 
 __all__ = ["fit_flow"]
 
+BASES = ("heat", "uniform", "charts")
 ROUTES = 36_000
 
 
@@ -39,7 +41,7 @@ def fit_flow(
     *,
     context: Tensor | None = None,
     held_out: Tensor | None = None,
-    base: str = "uniform",
+    base: str = "heat",
     sizes: Sizes | None = None,
     settings: Settings | None = None,
     uniform: Uniform | None = None,
@@ -48,16 +50,17 @@ def fit_flow(
     checkpoint: Path | None = None,
     quiet: bool = False,
 ) -> FittedField[FlowMatching]:
-    """Learn the field that carries the equilibrium on M to the law of points (n, D) on or near M.
+    """Learn the field that carries a base on M to the law of points (n, D) on or near M.
 
     `context`: integer labels (n,) or vectors (n, c) that the law depends on; `held_out` (m, D): points to judge by, a tenth of the data when None;
-    `base`: "uniform", or "charts", a mixture over small charts fitted to the same data (`learning.chart_density`, d <= 3), from where the way is short and
-    of which the flow is a correction; `uniform`, `ground`: where they are made already. `checkpoint` names a file a run resumes from, to the same bits.
+    `base`: "heat", the data smoothed by heat as far as their law is known (`learning.heating`; the uniform law above d = 3 and for contexts of many values);
+    "uniform"; or "charts", a mixture over small charts fitted to the same data (`learning.chart_density`, d <= 3), of which the flow is a correction;
+    `uniform`, `ground`: where they are made already. `checkpoint` names a file a run resumes from, to the same bits.
     Raises InvalidInputError as `prepare` does, DivergenceError when training fails.
     """
     _check_base(base, manifold, context)
     prepared = prepare(points, manifold, context=context, held_out=held_out, uniform=uniform, ground=ground, generator=generator)
-    start: PiecewiseBase = prepared.base if base == "uniform" else _charted(prepared, manifold, generator)
+    start = _beginning(base, prepared, manifold, generator)
     field = field_for(prepared, sizes or Sizes(), generator)
     task = _Velocities(prepared, start)
     found, made = train_field(task, prepared, field, settings=settings, generator=generator, checkpoint=checkpoint, label="flow matching", quiet=quiet)
@@ -93,12 +96,15 @@ class _Velocities:
         return FlowMatching(self.base, field, tolerance=tolerance)
 
 
-def _charted(prepared: Prepared, manifold: Manifold, generator: torch.Generator | None) -> PiecewiseBase:
-    return Charted(prepared.ground, fit_fine_charts(prepared.learn, manifold, generator=generator).distribution)
+def _beginning(base: str, prepared: Prepared, manifold: Manifold, generator: torch.Generator | None) -> PiecewiseBase:
+    if base == "charts":
+        return Charted(prepared.ground, fit_fine_charts(prepared.learn, manifold, generator=generator).distribution)
+    known = heated_data(prepared, 0.0) if base == "heat" else None
+    return prepared.base if known is None else known[0]
 
 
 def _check_base(base: str, manifold: Manifold, context: Tensor | None) -> None:
-    if base not in ("uniform", "charts"):
-        raise InvalidInputError(f"base: expected 'uniform' or 'charts', found {base!r}")
+    if base not in BASES:
+        raise InvalidInputError(f"base: expected one of {', '.join(BASES)}, found {base!r}")
     if base == "charts" and (manifold.dim > LARGEST_DIMENSION or context is not None):
         raise InvalidInputError("base: charts cover dimensions 1 to 3 and know no context; use base='uniform'")

@@ -14,14 +14,25 @@ from torch import Tensor
 from topogen.distributions.heated import FLOOR, Heat, Heated
 from topogen.distributions.pieces import Ground
 from topogen.geometry.spectrum import Modes, slow_modes
+from topogen.learning.carrying import Prepared
+from topogen.manifolds.tabulated import LARGEST_DIMENSION
 
-__all__ = ["heated"]
+__all__ = ["heated", "heated_data"]
 
 COUNT = 200
 DECAYED = 0.01
 NOISE = 0.01
 BANDWIDTHS = 6.0
+LEAST_OF_CLASS = 50
 _LEARNED = 20_000
+
+
+def heated_data(prepared: Prepared, least: float) -> tuple[Heated, float] | None:
+    """`heated` for data that are to be learned from; None above the dimension of tables, and for contexts of many values, whose laws no modes tell of."""
+    context = prepared.learn_context
+    classes, groups = (None, None) if context is None else context.unique(dim=0, return_inverse=True)
+    many = classes is not None and len(classes) * LEAST_OF_CLASS > len(prepared.learn)
+    return None if many or prepared.ground.fast.dim > LARGEST_DIMENSION else heated(prepared.ground, prepared.learn, least, groups, classes)
 
 
 @torch.no_grad()

@@ -47,7 +47,7 @@ class Router:
 
     def __init__(self, base: PiecewiseBase, data: Tensor, reach: float, context: Tensor | None = None) -> None:
         self.base, self.data, self.reach, self.ground = base, data, reach, base.ground
-        self.fast = base.ground.fast
+        self.fast, self.context = base.ground.fast, context
         self._component = base.ground.component(data)
         self._group = self._component if context is None else _joint(self._component, context)
         self._search: Geodesics | None = None
@@ -55,7 +55,7 @@ class Router:
     @torch.no_grad()
     def routes(self, chosen: Tensor, generator: torch.Generator | None) -> Routes:
         """Routes to the rows `chosen` (n,) of the data from fresh base points."""
-        starts = self.base.within(self._component[chosen], generator)
+        starts = self.base.within(self._component[chosen], generator, None if self.context is None else self.context[chosen])
         starts = starts[_transported(starts, self.data[chosen], self._group[chosen])]
         ends = self.data[chosen]
         if type(self.fast).logmap is not Manifold.logmap:

@@ -196,7 +196,7 @@ def _draw_carried(place: Path, outcome: Outcome, points: Tensor) -> None:
         draw_density(place / "density.png", outcome.model, points, samples=outcome.samples, mesh=outcome.mesh)
     if isinstance(distribution, Diffusion):
         generator = torch.Generator().manual_seed(outcome.verification.seed or 0)
-        draw_walk(place / "walk.png", reverse_walk(distribution, WALKERS, steps=WALK_STEPS, generator=generator, keep=STAGES))
+        draw_walk(place / "walk.png", reverse_walk(distribution, WALKERS, steps=WALK_STEPS, generator=generator, keep=STAGES, since=distribution.unit**2))
 
 
 def _draw_topology(found: Inspection, points: Tensor, path: Path) -> None:
