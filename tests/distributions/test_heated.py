@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from topogen.distributions.heated import Heated
-from topogen.distributions.pieces import Ground, ground_under
+from topogen.distributions.pieces import Ground
 from topogen.errors import InvalidInputError
+from topogen.geometry.neighbours import nearest
 from topogen.learning.heating import heated
 from topogen.manifolds import shapes
 
@@ -22,7 +23,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 @functools.cache
 def ground() -> Ground:
-    return ground_under(SPHERE, torch.empty(0, 3), generator=seeded())
+    return Ground(SPHERE, SPHERE.sample(4000, seeded()), 4 * math.pi)
 
 
 def leaning(n: int, up: float, seed: int) -> torch.Tensor:
@@ -33,7 +34,7 @@ def leaning(n: int, up: float, seed: int) -> torch.Tensor:
 
 @functools.cache
 def base() -> tuple[Heated, float]:
-    return heated(ground(), leaning(20_000, SLOPE, 1), 0.3)
+    return heated(ground(), leaning(10_000, SLOPE, 1), 0.3)
 
 
 def test_the_density_is_that_of_the_heated_law():
@@ -53,9 +54,15 @@ def test_draws_have_the_density_and_are_on_the_sphere():
     assert float(x[:, :2].mean(0).abs().max()) < 4.5 * (1 / 3 / 20_000) ** 0.5 + 0.01
 
 
+def test_draws_lie_between_the_nodes_as_uniform_points_do():
+    found, _ = base()
+    drawn, even = (nearest(found.heat.nodes, 1, x)[0].mean() for x in (found.sample(4000, seeded(4)), SPHERE.sample(4000, seeded(5))))
+    assert float(drawn / even) == pytest.approx(1, abs=0.1)
+
+
 def test_it_begins_when_few_modes_are_left_and_later_for_few_data():
     many, few = (heated(ground(), leaning(n, SLOPE, 1), 1e-4)[1] for n in (20_000, 100))
-    assert 0.02 < many < 0.15
+    assert 0.02 < many < 0.2
     # sum exp(-lambda u) = 2 n / 100: the modes of the sphere are 3 of lambda = 2, 5 of 6, ...
     left = sum((2 * k + 1) * math.exp(-k * (k + 1) * few) for k in range(1, 30))
     assert left == pytest.approx(2 * 100 * 0.01, rel=0.15)
@@ -78,7 +85,7 @@ def test_every_class_has_a_law_and_nothing_given_means_all():
 def test_components_keep_their_weights_in_every_class():
     spheres = shapes.get("two_spheres")
     x = spheres.sample(6000, seeded(1))
-    under = ground_under(spheres, x, generator=seeded())
+    under = Ground(spheres, x, spheres.volume)
     label = under.component(x)
     data = torch.cat([x[label == 0][:900], x[label == 1][:100], x[label == 1][100:1100]])
     groups = (torch.arange(2000) >= 1000).long()

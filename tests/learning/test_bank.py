@@ -48,11 +48,11 @@ def test_times_are_spread_evenly_and_laws_decay():
 
 def test_targets_of_a_single_step_are_the_scores_of_the_heat_kernel():
     bank = from_the_pole()
-    rows = (bank.log_times < 2 * math.log(KNOWN)) & (bank.log_times > math.log(0.02))
+    rows = (bank.log_times < 2 * math.log(KNOWN)) & (bank.log_times > math.log(0.05))
     x, time = bank.points[rows][:, 0], bank.log_times[rows].double().exp()
     expected = exact(x, time)
     missed = (bank.target[rows][:, 0] - expected).norm(dim=1)
-    assert float(missed.mean() / expected.norm(dim=1).mean()) < 0.01
+    assert float(missed.mean() / expected.norm(dim=1).mean()) < 0.006  # .009 without the Ricci term
 
 
 def test_targets_of_the_last_step_have_the_score_of_the_path_as_their_mean():

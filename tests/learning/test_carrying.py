@@ -4,9 +4,11 @@ import pytest
 import torch
 from carried import FITS, SMALL, fitted, on_circle, seeded
 
+from topogen.distributions.pieces import Ground
 from topogen.errors import InvalidInputError
 from topogen.learning.carrying import carried_settings, prepare
-from topogen.manifolds import shapes
+from topogen.manifolds import ImplicitManifold, shapes
+from topogen.manifolds.tabulated import Tabulated
 
 KINDS = ("diffusion", "flow")
 
@@ -65,6 +67,19 @@ def test_components_keep_the_weights_of_the_data(kind):
     share = float((ground.component(drawn) == 0).double().mean())
     assert share == pytest.approx(0.9, abs=0.04)
     assert any("components: 2" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_samples_are_on_the_manifold_and_not_on_its_table(kind):
+    weights = torch.tensor([1.0, 1.0, 4.0], dtype=torch.float64)
+    ellipsoid = ImplicitManifold(lambda x: (x.square() @ weights.to(x.dtype) - 1).unsqueeze(1) / 2, 2, 3)
+    pool = ellipsoid.project(shapes.get("sphere").sample(3000, seeded(1))).points
+    ground = Ground(ellipsoid, pool, 9.0, torch.zeros(3000, dtype=torch.int64))
+    found = FITS[kind](pool[:500], ellipsoid, ground=ground, sizes=SMALL, settings=carried_settings(16), generator=seeded(), quiet=True).distribution
+    assert isinstance(found.fast, Tabulated)
+    x = found.sample((300,), seeded(1))
+    off = [float((y.square() @ weights - 1).abs().max()) for y in (x, found.fast.project(x).points)]
+    assert off[0] < 1e-7 < 1e-5 < off[1]
 
 
 def test_what_cannot_be_learned_from_is_refused():
