@@ -46,6 +46,15 @@ def test_the_density_is_that_of_the_heated_law():
     assert float(found.log_density(x).exp().mean() * 4 * math.pi) == pytest.approx(1, abs=0.02)
 
 
+def test_it_is_normalised_where_sums_of_modes_fall_below_zero():
+    cap = SPHERE.sample(40_000, seeded(6))
+    found, _ = heated(ground(), cap[cap[:, 2] > 0.9], 1e-3)
+    volume = 1 / found.heat.crowding / (1 / found.heat.crowding).sum()
+    density = found.log_density(found.heat.nodes).exp() * 4 * math.pi
+    assert float(density.min()) < 0.0031  # the floor, over the integral
+    assert float((volume * density).sum()) == pytest.approx(1, abs=1e-4)
+
+
 def test_draws_have_the_density_and_are_on_the_sphere():
     found, time = base()
     x = found.sample(20_000, seeded(4))

@@ -5,6 +5,7 @@ import torch
 from carried import FITS, SMALL, fitted, on_circle, seeded
 
 from topogen.distributions.pieces import Ground
+from topogen.distributions.reverse import reverse_walk
 from topogen.errors import InvalidInputError
 from topogen.learning.carrying import carried_settings, prepare
 from topogen.manifolds import ImplicitManifold, shapes
@@ -67,6 +68,10 @@ def test_components_keep_the_weights_of_the_data(kind):
     share = float((ground.component(drawn) == 0).double().mean())
     assert share == pytest.approx(0.9, abs=0.04)
     assert any("components: 2" in note for note in found.notes)
+    if kind == "diffusion":
+        towards = x[~lone].mean(0) - x[lone].mean(0)
+        led = reverse_walk(found.distribution, 300, steps=10, energy=lambda y: -2 * (y @ towards) / towards.norm(), generator=seeded(3))
+        assert float((ground.component(led) == 1).double().mean()) > 0.8  # no walk comes from one to the other
 
 
 @pytest.mark.parametrize("kind", KINDS)
