@@ -291,8 +291,10 @@ def stretch_of_projection(manifold: Manifold, x: Tensor, tangent: Tensor, step: 
 
 
 def bunny(kind: str, k: int, seed: int) -> Row:
-    """50,000 points, 80/10/10; the surface is learned from 20,000 even points of the mesh. Densities are with respect to the area of the mesh, by the stretch of
-    the projection from it to the learned surface, which has less area where the mesh is rough."""
+    """50,000 points, 80/10/10; the surface is learned from 20,000 even points of the mesh.
+
+    Densities are with respect to the area of the mesh, by the stretch of the projection from it to the learned surface, which has less area where it is rough.
+    """
     generator = seeded(seed)
     data, truth, tangent, known = on_mesh(50_000, k, generator)
     start = time.process_time()
