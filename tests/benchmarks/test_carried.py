@@ -261,7 +261,7 @@ def eigenfunction(k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         values += [-cotangent, -cotangent, cotangent, cotangent]
     stiffness = coo_array((torch.cat(values).numpy(), (torch.cat(rows).numpy(), torch.cat(columns).numpy()))).tocsc()
     mass = torch.zeros(len(vertices), dtype=torch.float64).index_add_(0, faces.flatten(), (doubled / 6).repeat_interleave(3))
-    _, vectors = eigsh(stiffness, k=k + 1, M=diags_array(mass.numpy()).tocsc(), sigma=-1e-2)
+    _, vectors = eigsh(stiffness, k=k + 1, M=diags_array(mass.numpy()).tocsc(), sigma=-1e-2, v0=mass.numpy())
     return vertices, faces, torch.from_numpy(vectors[:, k].copy()).clamp_min(0), doubled / 2
 
 
