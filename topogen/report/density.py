@@ -150,5 +150,5 @@ def _along(cloud: Tensor) -> Tensor:
 
 def _stage_name(i: int, count: int) -> str:
     if i == 0:
-        return "the equilibrium"
+        return "noise"
     return "samples" if i == count - 1 else f"{math.floor(100 * i / (count - 1))} % of the way"
