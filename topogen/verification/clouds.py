@@ -9,7 +9,6 @@ the estimate is said in its assumption, and numbers completed by Poincare dualit
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,7 +24,7 @@ from topogen.topology.landmarks import distinct_rows
 from topogen.verification.sides import Side, of_homology
 from topogen.verification.singular import strata_claims
 
-__all__ = ["cloud_side", "needed_scale"]
+__all__ = ["cloud_side"]
 
 _ENOUGH, _PLENTY = 400, 50_000
 _BOUNDARY_SHARE = 1e-3
@@ -48,13 +47,11 @@ def cloud_side(
     """
     points = distinct_rows(cloud)
     read = _read(points, dim, closed, generator)
-    found = homology(read.inside, dim=read.dim, fields=fields, closed=read.closed, budget=budget, generator=generator)
+    found = homology(read.inside, dim=read.dim, fields=fields, closed=read.closed, crossing=bool(read.strata), budget=budget, generator=generator)
     if closed is None and read.closed and "closed set" in found.reason:
         found, read = _as_no_manifold(found, read, fields, budget, generator)
     side = of_homology(name, found, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption)
     side = replace(side, beside=strata_claims(name, read.inside, read.dim, read.strata) if read.dim is not None else ())
-    if read.strata:  # no reach where sheets cross; what the rule needs is that thickening changes no homology
-        side = replace(side, assumption=side.assumption.replace("reach >", "thickening the set changes no homology up to"))
     by_duality = closed is None and any("duality" in note for note in found.notes)
     return replace(side, label="heuristic") if by_duality else side
 
@@ -64,15 +61,9 @@ def _as_no_manifold(
 ) -> tuple[Homology, _Reading]:
     """Homology without the estimated closedness, which a law of closed manifolds contradicts, where the spanning rule then decides; else as it was."""
     again = homology(read.inside, dim=read.dim, fields=fields, budget=budget, generator=generator)
-    if again.label == "heuristic" or None in again.betti.values():
+    if "spanning" not in again.rule or None in again.betti.values():
         return found, read
     return again, replace(read, closed=None, assumption="no closed manifold, whose laws these numbers break")
-
-
-def needed_scale(found: Homology) -> float | None:
-    """The largest scale eps at which the spanning rule would have decided, as far as `found` says; None where it does not."""
-    wanted = re.findall(r"needs eps < ([\d.eE+-]+)", "; ".join([found.reason, *found.notes]))
-    return min(float(limit.rstrip(".")) for limit in wanted) if wanted else None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ a torus; otherwise it *has the homology of* one.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 from topogen.topology.expectations import Expectation
@@ -18,16 +17,18 @@ from topogen.verification.verdict import Claim, Verdict
 __all__ = ["not_shown", "summary"]
 
 ROOM = 1.2
+OUT_OF_REACH = 300
 
 
 def summary(verdict: Verdict, subject: Side, against: Side | None, expected: Expectation | None, claims: Sequence[Claim]) -> str:
     """The verdict in one sentence."""
     wanted = " and of ".join(part for part in (_article(expected), "the data" if against is not None else "") if part)
+    failing = "; ".join(f"{claim.text.split(' subject')[0]} {claim.bound}" for claim in claims if claim.decides and claim.holds is False)
     if verdict is Verdict.REFUTED:
-        reasons = "; ".join(f"{claim.text.split(' subject')[0]} {claim.bound}" for claim in claims if claim.decides and claim.holds is False)
-        return f"the subject does not have the homology of {wanted}: {reasons}"
+        return f"the subject does not have the homology of {wanted}: {failing}"
     if verdict is Verdict.INCONCLUSIVE:
-        return _what_would_decide([side for side in (subject, against) if side is not None], claims)
+        speaks = f"heuristic evidence against {wanted} ({failing}); to refute it, " if failing else ""
+        return speaks + _what_would_decide([side for side in (subject, against) if side is not None], claims, refute=bool(failing))
     name = _name(subject)
     if name and _is_manifold(subject, claims):
         return f"the subject is {name}" + (" and has the homology of the data" if against is not None else "")
@@ -54,18 +55,17 @@ def not_shown(subject: Side, against: Side | None, expected: Expectation | None,
     return (*lines, "how the set lies in space (knots, links, distances): the verdict is about homology")
 
 
-def _what_would_decide(sides: Sequence[Side], claims: Sequence[Claim]) -> str:
-    """The number to improve, per undecided side; without one the undecided claims themselves."""
-    found = [_needs(side) for side in sides if not side.decided]
+def _what_would_decide(sides: Sequence[Side], claims: Sequence[Claim], *, refute: bool) -> str:
+    """The number to improve, per side that is undecided (or heuristic, where that only keeps from refuting); else the undecided claims themselves."""
+    found = [_needs(side) for side in sides if not side.decided or (refute and side.label == "heuristic")]
     return "; ".join(found or dict.fromkeys(claim.bound or claim.text for claim in claims if claim.decides and claim.holds is None))
 
 
 def _needs(side: Side) -> str:
-    pairs = re.findall(r"needs eps < ([\d.e+-]*\d), has ([\d.e+-]*\d)", side.reason)
-    if not pairs:
-        return f"{side.name}: {side.reason}"
-    limit, has = min(pairs, key=lambda pair: float(pair[0]))
-    return f"{side.name} needs eps < {limit}, has {has}; {_way_out(side, float(has) / float(limit))}"
+    limit, has = side.evidence.get("needs"), side.evidence.get("scale")
+    if limit is None or has is None or limit >= has:
+        return f"{side.name}: {side.reason or side.assumption}"
+    return f"{side.name} needs eps < {limit:.3g}, has {has:.3g}; {_way_out(side, has / limit)}"
 
 
 def _way_out(side: Side, factor: float) -> str:
@@ -76,6 +76,8 @@ def _way_out(side: Side, factor: float) -> str:
     if side.dim is None or n is None:
         return "more samples, or less noise"
     wanted = ROOM * factor**side.dim * n
+    if wanted > OUT_OF_REACH * n:
+        return f"no number of points will do in dimension {side.dim}; if the set has a lower one and the rest is noise, say dim, and learn the set or take cleaner points"
     unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
     return f"try {math.ceil(wanted / unit) * unit:,} points instead of {n:,}"
 
