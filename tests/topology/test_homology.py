@@ -69,7 +69,7 @@ def test_shapes(cloud: Tensor, dim: int, truth: dict[int, tuple[int, ...]], labe
     assert found.betti == truth, found.to_text()
     assert found.label == label
     assert found.reason == ""
-    assert "the points show none below" in found.assumption or label == "heuristic"
+    assert "the points show no less" in found.assumption or label == "heuristic"
     assert found.stable or "spanning" not in found.rule
 
 

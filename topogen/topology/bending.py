@@ -1,42 +1,64 @@
-"""The least reach that a cloud shows: how sharply it bends, and how near to each other its sheets come, noise taken off.
+"""The least reach that a cloud shows: how far the middle of two points is from the set, whatever its dimension, boundary and all.
 
-    q(x) = min over |y - x| >= c of |y - x|^2 / (2 (dist(y - x, T_x) - 2 noise)+),
+If M has reach R, then for x, y in M at distance c < 2 R the middle is no farther from M than a circle of radius R sags,
 
-Federer's quotient with a plane T_x fitted to the neighbours of x in place of the tangent space. Up to the error of that plane the reach is at
-most q: a cloud can show that a reach is small, and never that it is large, since what lies between the points stays unseen.
-Federer (1959), Curvature measures, theorem 4.18; Aamari, Kim, Chazal, Michel, Rinaldo, Wasserman (2019), Estimating the reach of a manifold.
+    d((x + y) / 2, M)  <=  R - sqrt(R^2 - c^2 / 4),        so a sag s shows        R <= s / 2 + c^2 / (8 s).
+
+Of the distance of the middle to the cloud is taken off what noise explains, and the widest gap that n independent points leave, with confidence .95 where they lie
+evenly and t is the median distance to the next one,
+
+    g = t ((log n + (d - 1) log log n + 3) / log 2)^(1/d),
+
+or the largest such distance if that is more. Thus a cloud can show that a reach is small, never that it is large: what lies between the points stays unseen.
+Federer (1959), Curvature measures; Attali, Lieutier, Salinas (2013), Vietoris-Rips complexes also provide topologically correct reconstructions of sampled
+shapes; Boissonnat, Lieutier, Wintraecken (2019), The reach, metric distortion, geodesic convexity and the variation of tangent spaces; Berenfeld, Harvey,
+Hoffmann, Shankar (2022), Estimating the reach of a manifold via its convexity defect function.
 """
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from topogen.topology.landmarks import neighbours
+from topogen.topology.landmarks import TREE_DIMENSION, nearest_distance, neighbour_distances
 
 __all__ = ["seen_reach"]
 
-PROBES, PARTNERS, MOST_NEIGHBOURS = 500, 5000, 200
-SHARE = 0.01
+PROBES, FEWER_PROBES, CANDIDATES, PARTNERS = 1000, 200, 5000, 40
+SURE = 3.0
 
 
-def seen_reach(points: Tensor, dim: int, chord: float, noise: float = 0.0) -> float:
-    """The 1 % quantile of q (data units) over up to 500 points of a cloud (n, D) of a set of dimension d < D; infinite where nothing bends.
+def seen_reach(points: Tensor, dim: float, most: float, noise: float = 0.0) -> float:
+    """The least reach (data units) below `most` that pairs of a cloud (n, D) of a set of dimension d show; infinite where none does.
 
-    `chord` c is the least distance of pairs, and the radius of the patches (4 (d + 2) to 200 points) that planes are fitted to.
+    Up to 1000 points (200 above ten dimensions) are paired with 40 others each, near and far up to 2 `most`; `noise` is how far points are off the set.
     """
-    some, others = (points[torch.linspace(0, len(points) - 1, min(len(points), most)).long()] for most in (PROBES, PARTNERS))
-    distance, rows = neighbours(some, points, min(len(points), MOST_NEIGHBOURS))
-    within = int((distance <= chord).sum(1).median())
-    patch = points[rows[:, : max(4 * (dim + 2), within)]]
-    normal = torch.linalg.svd(patch - patch.mean(1, keepdim=True), full_matrices=True)[2][:, dim:].mT
-    size = max(1, 4_000_000 // max(others.numel(), 1))
-    parts = zip(torch.split(some, size), torch.split(normal, size), strict=True)
-    return float(torch.cat([_least_quotient(x, off, others, chord, noise) for x, off in parts]).quantile(SHARE, interpolation="lower"))
+    count = PROBES if points.shape[1] <= TREE_DIMENSION else FEWER_PROBES
+    some, others = (points[torch.linspace(0, len(points) - 1, min(len(points), k)).long()] for k in (count, CANDIDATES))
+    middle, chord = _pairs(some, others, 2 * most)
+    if not len(middle):
+        return torch.inf
+    sag = (nearest_distance(middle, points) - _gap(neighbour_distances(others, points, 2)[:, 1], len(points), dim) - noise).clamp_min(0)
+    reach = sag / 2 + chord.square() / (8 * sag.clamp_min(1e-300))
+    least = float(reach.masked_fill(sag == 0, torch.inf).min())
+    return least if least < most else torch.inf
 
 
-def _least_quotient(x: Tensor, normal: Tensor, points: Tensor, chord: float, noise: float) -> Tensor:
-    between = points.unsqueeze(0) - x.unsqueeze(1)
-    length, off = between.norm(dim=-1), (between @ normal).norm(dim=-1) - 2 * noise
-    quotient: Tensor = (length.square() / (2 * off.clamp_min(1e-300))).masked_fill((off <= 0) | (length < chord), torch.inf).amin(1)
-    return quotient
+def _gap(nearest: Tensor, n: int, dim: float) -> float:
+    """g from distances (m,) of some of n points to the next one."""
+    d, logarithm = max(1.0, dim), math.log(max(n, 3))
+    factor = ((logarithm + (d - 1) * math.log(logarithm) + SURE) / math.log(2)) ** (1 / d)
+    return max(factor * float(nearest.median()), float(nearest.max()))
+
+
+def _pairs(some: Tensor, others: Tensor, longest: float) -> tuple[Tensor, Tensor]:
+    """Middles (m, D) and lengths (m,) of chords up to `longest`: from each point to others whose ranks by distance grow geometrically."""
+    ranks = torch.from_numpy(np.unique(np.geomspace(1, len(others) - 1, PARTNERS).round().astype(np.int64)))
+    parts = [torch.cdist(part, others).sort(dim=1) for part in torch.split(some, max(1, 20_000_000 // len(others)))]
+    distance = torch.cat([part.values[:, ranks] for part in parts])
+    rows = torch.cat([part.indices[:, ranks] for part in parts])
+    row, column = ((distance <= longest) & (distance > 0)).nonzero(as_tuple=True)
+    return (some[row] + others[rows[row, column]]) / 2, distance[row, column]

@@ -25,7 +25,7 @@ from topogen.topology.duality import Decided, complete, contradiction
 from topogen.topology.evenness import evenness
 from topogen.topology.landmarks import Landmarks, check_cloud, distinct_rows
 from topogen.topology.persistence import Diagram, jung, persistence
-from topogen.topology.reconstruction import Reconstruction
+from topogen.topology.reconstruction import NO_LESS, Reconstruction
 from topogen.topology.rules import SCAN, Count, Rule, plateau, spanning, stable
 from topogen.topology.scale import Scale
 from topogen.topology.search import Search
@@ -111,7 +111,7 @@ def homology(
     """Betti numbers over the prime fields of the set M that a cloud (n, D) samples, by degree, or undecided.
 
     `dim`, `closed`, `orientable`: what is known of M; a closed M of known dimension lets duality check and complete the answer. `crossing`:
-    sheets of M cross, so that it has no reach and that is not looked for in the points; the spanning rule then assumes that thickening changes no homology.
+    sheets of M cross, so that it has no reach; what the rules then say is heuristic.
     `scale` "auto" estimates eps from held-out points; a number is taken as a bound on the Hausdorff distance (data units) of cloud
     and M. `landmarks` "auto" takes as many as the engine affords. `max_degree` defaults to what the dimension needs (dim; half of it
     by duality from dimension 3 on). `engine` as in `persistence`. Deterministic for a given generator (None: torch's global one).
@@ -127,7 +127,7 @@ def homology(
     search = Search(cloud, rule, dim, closed, landmarks, scale, generator)
     degree = _top_degree(max_degree, dim, closed, cloud.shape[1], search.rough_dim)
     chosen, eps, diagrams = _diagrams(search, degree, fields, filtration, budget)
-    seen = _seen(cloud, eps, dim, search.rough_dim, crossing)
+    seen = math.inf if crossing else seen_reach(cloud, search.rough_dim, rule.reach * eps.eps, eps.off)
     found = _judge(diagrams, eps, rule, seen, chosen, len(cloud), dim, closed, orientable, crossing, search.vouched)
     above = (f"degrees above {degree} were not computed",) if dim is None and degree < cloud.shape[1] - 1 else ()
     warning = tuple(filter(None, [evenness(cloud, PROBES).to_text()]))
@@ -199,21 +199,21 @@ class _Try(NamedTuple):
         return min([*limits, self.vouched]) if limits or math.isfinite(self.vouched) else None
 
 
-def _seen(cloud: Tensor, scale: Scale, dim: int | None, rough_dim: float, crossing: bool) -> float:
-    """The least reach that the points show; infinite where no planes can be fitted, or no reach is claimed."""
-    d = dim if dim is not None else max(1, round(rough_dim))
-    return math.inf if crossing or scale.given or not 0 < d < cloud.shape[1] else seen_reach(cloud, d, scale.eps, scale.off)
-
-
 def _spanning(diagrams: dict[int, Diagram], scale: Scale, rule: Rule, seen: float, crossing: bool) -> _Try:
-    """The spanning rule; where the points show less reach than it assumes it is evidence only."""
+    """The spanning rule; where the points show less reach than it assumes, or sheets cross, it is evidence only."""
     counts = {p: spanning(diagram, scale.eps, rule) for p, diagram in diagrams.items()}
-    assumed = "thickening the set changes no homology up to" if crossing else "reach >"
-    checked = f"the points show {'' if seen < rule.reach * scale.eps else 'none below '}{seen:.3g}" if math.isfinite(seen) else "not checked by the data"
-    text = f"{assumed} {rule.reach:.3g} eps = {rule.reach * scale.eps:.3g}, {checked}"
+    far = f"{rule.reach:.3g} eps = {rule.reach * scale.eps:.3g}"
+    if crossing:
+        return _Try(rule.name, "heuristic", f"thickening the set changes no homology up to {far}, not checked by the data", counts)
     if seen < rule.reach * scale.eps:
-        return _Try(rule.name, "heuristic", text, counts, seen / rule.reach)
-    return _Try(rule.name, "proved-for-sample" if scale.given else "statistical", text, counts)
+        return _Try(
+            rule.name,
+            "heuristic",
+            f"thickening the set changes no homology up to {far}, though the points show a reach of {seen:.3g}",
+            counts,
+            seen / rule.reach,
+        )
+    return _Try(rule.name, "proved-for-sample" if scale.given else "statistical", f"reach > {far}, {NO_LESS}", counts)
 
 
 def _judge(

@@ -27,9 +27,10 @@ from dataclasses import dataclass
 from topogen.topology.persistence import Diagram
 from topogen.topology.rules import Count, Rule, constant, too_coarse, too_far
 
-__all__ = ["Reconstruction"]
+__all__ = ["NO_LESS", "Reconstruction"]
 
 WIDTH = 4 / 3
+NO_LESS = "the points show no less, and cannot show more"
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,7 @@ class Reconstruction:
     @property
     def assumption(self) -> str:
         """What it rests on, and how far the data check it."""
-        checked = f"the points show none below {self.seen:.3g}" if math.isfinite(self.seen) else "not checked by the data"
-        return f"reach > {self.reach:.3g} eps = {self.reach * self.eps:.3g}, {checked}"
+        return f"reach > {self.reach:.3g} eps = {self.reach * self.eps:.3g}, {NO_LESS}"
 
     def read_all(self, diagrams: Mapping[int, Diagram]) -> dict[int, Count]:
         """`read` of each field's diagram."""
