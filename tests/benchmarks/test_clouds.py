@@ -1,8 +1,8 @@
 """`topogen verify` by the command on every cloud of data/ and, through TOPOGEN_DATA, on real data: what it says, and the number that decides.
 
-One row per cloud. What is handed over is what a user would: a file, how to read it, and a name or Betti numbers; the files that the command cannot read (MATLAB)
-are written as npy first, series of accelerations as delays. WRONG lists pairings that are wrong, none of which may be CONFIRMED, and RIGHT ones, none of which
-may be REFUTED; the others are clouds whose set nobody knows.
+One row per cloud. What is handed over is what a user would: a file, how to read it, and a name or Betti numbers; the files that the command cannot read
+(MATLAB) are written as npy first, series of accelerations as delays. Right pairings may not be REFUTED and wrong ones not CONFIRMED; of other clouds
+nobody knows the set.
 """
 
 import json
@@ -33,15 +33,12 @@ class Cloud:
     true: bool | None = True
 
 
-def matlab(name: str) -> pathlib.Path:
-    return DATA / name
-
-
 OURS = {
     "circle": ("circle.csv", "circle"), "figure eight": ("figure_eight.csv", "figure_eight"), "linked circles": ("linked_circles.csv", "hopf_link"),
     "trefoil, noisy": ("trefoil_knot_noisy.csv", "trefoil"), "sphere": ("sphere.csv", "sphere"), "torus": ("torus.csv", "torus"),
-    "torus, noisy": ("torus_noisy.csv", "torus"), "flat torus, noisy": ("flat_torus_noisy.npy", "flat_torus"), "Klein bottle": ("klein_bottle.npy", "klein_bottle"),
-    "projective plane": ("projective_plane.npy", "rp2"), "Moebius band": ("moebius_band.csv", "moebius_band"), "Swiss roll": ("swiss_roll.csv", "swiss_roll"),
+    "torus, noisy": ("torus_noisy.csv", "torus"), "flat torus, noisy": ("flat_torus_noisy.npy", "flat_torus"),
+    "Klein bottle": ("klein_bottle.npy", "klein_bottle"), "projective plane": ("projective_plane.npy", "rp2"),
+    "Moebius band": ("moebius_band.csv", "moebius_band"), "Swiss roll": ("swiss_roll.csv", "swiss_roll"),
     "two spheres, noisy": ("two_spheres_noisy.csv", "two_spheres"), "rotations": ("rotations.npy", "so3"), "genus two": ("genus_two.csv", "genus 2"),
 }  # fmt: skip
 PATCHES, EARTH, TORSION = "image_patches", "earth", "--angles"
@@ -69,7 +66,8 @@ def prepared(cloud: Cloud, folder: pathlib.Path) -> pathlib.Path:
     path, _, activity = str(cloud.file).partition("#")
     target = folder / "cloud.npy"
     if activity:
-        np.save(target, delays(np.array([line.split(",")[:3] for line in open(path, encoding="ascii") if activity in line], dtype=np.float64)))
+        lines = pathlib.Path(path).read_text(encoding="ascii").splitlines()
+        np.save(target, delays(np.array([line.split(",")[:3] for line in lines if activity in line], dtype=np.float64)))
         return target
     if not path.endswith(".mat"):
         return cloud.file

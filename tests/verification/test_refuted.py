@@ -1,7 +1,7 @@
 """REFUTED rests on theorems: right pairings that are sparse, noisy or nearly pinched are never refuted, wrong ones still are.
 
-300 right clouds, none refuted: a false-alarm rate above 1 % would show here with probability .95. Each kind is one on which some rule reads wrong numbers, be it
-for a gap, a waist or a second piece that the points do not resolve, so that a rule which trusted them would refute (`test_the_numbers_are_at_risk`).
+300 right clouds, none refuted: a false-alarm rate above 1 % would show here with probability .95. Kinds of clouds on which rules read wrong numbers, for a gap,
+a waist or a second piece that the points do not resolve, so that a verdict which trusted them would refute (`test_the_numbers_are_at_risk`).
 """
 
 import math
@@ -95,7 +95,6 @@ WRONG = {
     "two circles as one": (lambda s: noisy("linked_circles", 1500, 0.0, s), "circle"),
     "sphere as torus": (lambda s: Sphere(2).sample(3000, generator(s)), "torus"),
     "projective plane as sphere": (lambda s: noisy("projective_plane", 8000, 0.0, s), "sphere"),
-    "touching circles as one": (lambda s: touching(4000, s), "circle"),
 }
 
 

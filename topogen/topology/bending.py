@@ -4,8 +4,8 @@ If M has reach R, then for x, y in M at distance c < 2 R the middle is no farthe
 
     d((x + y) / 2, M)  <=  R - sqrt(R^2 - c^2 / 4),        so a sag s shows        R <= s / 2 + c^2 / (8 s).
 
-Of the distance of the middle to the cloud is taken off what noise explains, and the widest gap that n independent points leave, with confidence .95 where they lie
-evenly and t is the median distance to the next one,
+Of the distance of the middle to the cloud is taken off what noise explains, and the widest gap that n independent points leave, with confidence .95 where
+they lie evenly and t is the median distance to the next one,
 
     g = t ((log n + (d - 1) log log n + 3) / log 2)^(1/d),
 

@@ -64,7 +64,7 @@ def _what_would_decide(sides: Sequence[Side], claims: Sequence[Claim], *, refute
 def _needs(side: Side) -> str:
     limit, has = side.evidence.get("needs"), side.evidence.get("scale")
     if limit is None or has is None or limit >= has:
-        return f"{side.name}: {side.reason or side.assumption}"
+        return f"{side.name}: {side.reason}" if side.reason else f"{side.name} would have to be known otherwise: it is assumed that {side.assumption}"
     return f"{side.name} needs eps < {limit:.3g}, has {has:.3g}; {_way_out(side, has / limit)}"
 
 
@@ -77,7 +77,7 @@ def _way_out(side: Side, factor: float) -> str:
         return "more samples, or less noise"
     wanted = ROOM * factor**side.dim * n
     if wanted > OUT_OF_REACH * n:
-        return f"no number of points will do in dimension {side.dim}; if the set has a lower one and the rest is noise, say dim, and learn the set or take cleaner points"
+        return f"no number of points will do in dimension {side.dim}; if the set has a lower one and the rest is noise, say dim=, or take cleaner points"
     unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
     return f"try {math.ceil(wanted / unit) * unit:,} points instead of {n:,}"
 
