@@ -29,6 +29,7 @@ from topogen.topology.reconstruction import NO_LESS, Reconstruction
 from topogen.topology.rules import SCAN, Count, Rule, plateau, spanning, stable
 from topogen.topology.scale import Scale
 from topogen.topology.search import Search
+from topogen.topology.tangent_signs import agree_in_sign
 
 __all__ = ["Homology", "homology"]
 
@@ -127,10 +128,11 @@ def homology(
     search = Search(cloud, rule, dim, closed, landmarks, scale, generator)
     degree = _top_degree(max_degree, dim, closed, cloud.shape[1], search.rough_dim)
     chosen, eps, diagrams = _diagrams(search, degree, fields, filtration, budget)
+    told = _told_orientable(cloud, chosen, eps, dim, closed) if orientable is None else ""
     seen = math.inf if crossing else seen_reach(cloud, search.rough_dim, rule.reach * eps.eps, eps.off)
-    found = _judge(diagrams, eps, rule, seen, chosen, len(cloud), dim, closed, orientable, crossing, search.vouched)
+    found = _judge(diagrams, eps, rule, seen, chosen, len(cloud), dim, closed, True if told else orientable, crossing, search.vouched)
     above = (f"degrees above {degree} were not computed",) if dim is None and degree < cloud.shape[1] - 1 else ()
-    warning = tuple(filter(None, [evenness(cloud, PROBES).to_text()]))
+    warning = tuple(filter(None, [told, evenness(cloud, PROBES).to_text()]))
     return replace(found, notes=(*found.notes, *search.notes, *above, *warning), windows=windows(diagrams, 0.0, chosen.radius))
 
 
@@ -150,6 +152,14 @@ def _diagrams(search: Search, degree: int, fields: Sequence[int], filtration: st
             if not search.can_do_with_fewer(chosen):
                 raise
             chosen, eps, end = search.fewer(chosen, degree, budget)
+
+
+def _told_orientable(cloud: Tensor, chosen: Landmarks, scale: Scale, dim: int | None, closed: bool | None) -> str:
+    """What tells that a closed set of dimension 3 or more is orientable, which duality needs; empty where nothing does."""
+    if dim is None or not closed or not 3 <= dim < cloud.shape[1]:
+        return ""
+    agree, edges, least = agree_in_sign(cloud, chosen.points, dim, scale.eps)
+    return f"orientable: tangents fitted to the points agree in sign along {edges} edges up to 2 eps, least |det| {least:.2g}" if agree else ""
 
 
 def _whole(betti: tuple[int | None, ...]) -> tuple[int, ...] | None:

@@ -46,6 +46,8 @@ def not_shown(subject: Side, against: Side | None, expected: Expectation | None,
         lines.append("zeros of the constraint outside of the box of the data")
     if not (_is_manifold(subject, claims) and _name(subject)):
         lines.append("which set it is: sets that differ (a torus, and two circles and a sphere joined in a point) can have the same homology")
+    if expected is not None and expected.closed and subject.closed is False and subject.label != "proved":
+        lines.append("whether the set has holes or points are missing: a boundary was found, and the expected shape has none")
     if 2 not in fields or len(fields) == 1:
         lines.append(f"homology over fields other than {', '.join(f'Z/{p}' for p in fields)}: over Z/2 alone a Klein bottle cannot be told from a torus")
     if expected is not None and expected.closed is False and subject.orientable is None:
@@ -79,7 +81,9 @@ def _way_out(side: Side, factor: float) -> str:
     if wanted > OUT_OF_REACH * n:
         return f"no number of points will do in dimension {side.dim}; if the set has a lower one and the rest is noise, say dim=, or take cleaner points"
     unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
-    return f"try {math.ceil(wanted / unit) * unit:,} points instead of {n:,}"
+    uneven = any("uneven density" in note for note in side.evidence.get("notes", ()))
+    where = ", more where they are sparse: if there are none to be had, the set ends there" if uneven else ""
+    return f"try {math.ceil(wanted / unit) * unit:,} points instead of {n:,}{where}"
 
 
 def _article(expected: Expectation | None) -> str:
