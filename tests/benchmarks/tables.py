@@ -41,6 +41,7 @@ SECTIONS = (
     ("Flows: RNA torsions on the flat 7-torus", "carried_rna"),
     ("Flows: learned flat tori", "carried_flat"),
     ("Flows: the same network in the ambient space", "carried_ambient"),
+    ("Verdicts: every cloud of data/, and real data", "clouds"),
     ("Topology: cost of a whole verification", "topology_cost"),
     ("Topology: Rips beside other engines", "topology_engines"),
     ("Topology: confidence radii", "confidence"),

@@ -46,6 +46,7 @@ class Homology:
     decided. `scale` (eps), `covering_radius` are in data units. `label` is "proved-for-sample" (eps was given), "statistical" (eps was
     estimated) or "heuristic" (plateau rule), always under `assumption`. `stable`: the spanning count does not change over [1, 1.5] eps.
     `needs`: the largest eps at which undecided numbers would be decided, or heuristic ones more than that, as far as these diagrams say; None where none.
+    `finest`: the smallest eps that landmarks of this cloud can have, below `scale` where the diagrams are for a look only.
     `windows`: what is a theorem about all the points, whatever set they sample (`counting`), the widest first.
     """
 
@@ -62,6 +63,7 @@ class Homology:
     stable: bool
     reason: str
     needs: float | None = None
+    finest: float = math.nan
     notes: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
     diagrams: dict[int, Diagram] = field(default_factory=dict, repr=False)
@@ -83,7 +85,21 @@ class Homology:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; the diagrams are summarised by their longest bars."""
-        plain = ("scale", "scale_source", "rule", "assumption", "label", "covering_radius", "n_points", "n_landmarks", "engine", "stable", "reason", "needs")
+        plain = (
+            "scale",
+            "scale_source",
+            "rule",
+            "assumption",
+            "label",
+            "covering_radius",
+            "n_points",
+            "n_landmarks",
+            "engine",
+            "stable",
+            "reason",
+            "needs",
+            "finest",
+        )
         return {
             "betti": {str(p): None if b is None else list(b) for p, b in self.betti.items()},
             "decided": {str(p): list(b) for p, b in self.decided.items()},
@@ -133,7 +149,8 @@ def homology(
     found = _judge(diagrams, eps, rule, seen, chosen, len(cloud), dim, closed, True if told else orientable, crossing, search.vouched)
     above = (f"degrees above {degree} were not computed",) if dim is None and degree < cloud.shape[1] - 1 else ()
     warning = tuple(filter(None, [told, evenness(cloud, PROBES).to_text()]))
-    return replace(found, notes=(*found.notes, *search.notes, *above, *warning), windows=windows(diagrams, 0.0, chosen.radius))
+    finest = eps.eps if search.finest is None else min(eps.eps, search.finest)
+    return replace(found, notes=(*found.notes, *search.notes, *above, *warning), finest=finest, windows=windows(diagrams, 0.0, chosen.radius))
 
 
 def _diagrams(search: Search, degree: int, fields: Sequence[int], filtration: str, budget: Budget) -> tuple[Landmarks, Scale, dict[int, Diagram]]:

@@ -30,7 +30,10 @@ PILOT, PILOT_RATIO = 200, 1.3
 
 
 class Search:
-    """The choice of landmarks: the split of the cloud, and for each number of them the scale eps and the cost it leads to."""
+    """The choice of landmarks: the split of the cloud, and for each number of them the scale eps and the cost it leads to.
+
+    `notes`, `finest`: where no number of landmarks can decide, what is said of it, and the eps of the most of them.
+    """
 
     def __init__(
         self, cloud: Tensor, rule: Rule, dim: int | None, closed: bool | None, landmarks: int | str, scale: float | str, generator: torch.Generator | None
@@ -38,6 +41,7 @@ class Search:
         self.dim, self.known = dim, dim is not None and closed is True
         self.vouched = not isinstance(scale, str) or (dim is not None and dim < cloud.shape[1])
         self.notes: tuple[str, ...] = ()
+        self.finest: float | None = None
         self.cloud, self.rule, self.asked, self.given = cloud, rule, landmarks, scale
         most = ALPHA_CAP if rule.filtration == "cech" else RIPS_STEPS[-1]
         n, wanted = len(cloud), most if isinstance(landmarks, str) else landmarks
@@ -112,6 +116,7 @@ class Search:
     def _hopeless(self, options: list[tuple[Landmarks, Scale]], limit: float, degree: int, budget: Budget) -> tuple[Landmarks, Scale, float]:
         """Landmarks for a diagram to look at, none of which can decide."""
         most, finest = options[-1]
+        self.finest = finest.eps
         self.notes = (f"even {len(most.indices)} landmarks leave eps {finest.eps:.3g}; a rule applies below {limit:.3g}, which takes more samples",)
         ends = [(chosen, scale, min(plateau_factor(self.known) * scale.eps, self.rule.filled)) for chosen, scale in options]
         cheap = [o for o in ends if self._seconds(o[0].points, degree, o[2], budget) <= HOPELESS_SECONDS]

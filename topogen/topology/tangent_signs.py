@@ -1,8 +1,8 @@
 """Whether the set behind a cloud is orientable, by the signs of its tangents along short edges: what duality has to know and H_1 often does not tell.
 
 Let L be points with every point of M within eps of L, and R the reach of M. For x, y in L at distance c <= 2 eps the tangent spaces make an angle of at most
-2 arcsin(c / (2 R)), below 90 degrees once R > sqrt(2) eps, so det(T_x^t T_y) has a sign, that of the transition from x to y. The balls of radius eps cover M, so
-every class of H_1(M) runs along such edges, and
+2 arcsin(c / (2 R)), below 90 degrees once R > sqrt(2) eps, so det(T_x^t T_y) has a sign, that of the transition from x to y. The balls of radius eps cover
+M, so every class of H_1(M) runs along such edges, and
 
     M is orientable  iff  signs s_x can be given to L with s_x s_y = sign det(T_x^t T_y) along all of them,
 

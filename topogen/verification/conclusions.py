@@ -64,7 +64,7 @@ def _what_would_decide(sides: Sequence[Side], claims: Sequence[Claim], *, refute
 
 
 def _needs(side: Side) -> str:
-    limit, has = side.evidence.get("needs"), side.evidence.get("scale")
+    limit, has = side.evidence.get("needs"), side.evidence.get("finest")
     if limit is None or has is None or limit >= has:
         return f"{side.name}: {side.reason}" if side.reason else f"{side.name} would have to be known otherwise: it is assumed that {side.assumption}"
     return f"{side.name} needs eps < {limit:.3g}, has {has:.3g}; {_way_out(side, has / limit)}"
