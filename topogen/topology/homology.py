@@ -141,7 +141,7 @@ def homology(
     filtration = "cech" if engine == "alpha" or (engine == "auto" and cloud.shape[1] <= 3) else "rips"
     enclosing = float((cloud - cloud.mean(0)).norm(dim=1).max())
     rule = Rule(filtration, 1.0 if filtration == "cech" else jung(cloud.shape[1]), enclosing)
-    search = Search(cloud, rule, dim, closed, landmarks, scale, generator)
+    search = Search(cloud, rule, dim, closed, landmarks, scale, generator, crossing)
     degree = _top_degree(max_degree, dim, closed, cloud.shape[1], search.rough_dim)
     chosen, eps, diagrams = _diagrams(search, degree, fields, filtration, budget)
     told = _told_orientable(cloud, chosen, eps, dim, closed) if orientable is None else ""
@@ -150,7 +150,8 @@ def homology(
     above = (f"degrees above {degree} were not computed",) if dim is None and degree < cloud.shape[1] - 1 else ()
     warning = tuple(filter(None, [told, evenness(cloud, PROBES).to_text()]))
     finest = eps.eps if search.finest is None else min(eps.eps, search.finest)
-    return replace(found, notes=(*found.notes, *search.notes, *above, *warning), finest=finest, windows=windows(diagrams, 0.0, chosen.radius))
+    notes = [note.replace("orientable: given", "orientable: tangents") if told else note for note in found.notes]
+    return replace(found, notes=(*notes, *search.notes, *above, *warning), finest=finest, windows=windows(diagrams, 0.0, chosen.radius))
 
 
 def _diagrams(search: Search, degree: int, fields: Sequence[int], filtration: str, budget: Budget) -> tuple[Landmarks, Scale, dict[int, Diagram]]:
@@ -259,7 +260,7 @@ def _judge(
     """The strongest answer of the rules: spanning, reconstruction where the noise is known (`vouched`), plateau; else what each of them needs."""
     known = dim is not None and closed is True
     tries = [_spanning(diagrams, scale, rule, seen, crossing)]
-    if vouched and not crossing:
+    if vouched:
         second = Reconstruction(rule, scale.eps, scale.off, seen)
         tries.append(_Try(second.name, "proved-for-sample" if scale.given else "statistical", second.assumption, second.read_all(diagrams)))
     weak = {p: plateau(diagram, scale.eps, rule, known=known, whole=known and len(diagram.bars) > (dim or 0)) for p, diagram in diagrams.items()}

@@ -32,14 +32,22 @@ PILOT, PILOT_RATIO = 200, 1.3
 class Search:
     """The choice of landmarks: the split of the cloud, and for each number of them the scale eps and the cost it leads to.
 
-    `notes`, `finest`: where no number of landmarks can decide, what is said of it, and the eps of the most of them.
+    `notes`, `finest`: where no number of landmarks can decide at a price, what is said of it, and the eps of the most of them.
     """
 
     def __init__(
-        self, cloud: Tensor, rule: Rule, dim: int | None, closed: bool | None, landmarks: int | str, scale: float | str, generator: torch.Generator | None
+        self,
+        cloud: Tensor,
+        rule: Rule,
+        dim: int | None,
+        closed: bool | None,
+        landmarks: int | str,
+        scale: float | str,
+        generator: torch.Generator | None,
+        crossing: bool = False,
     ) -> None:
         self.dim, self.known = dim, dim is not None and closed is True
-        self.vouched = not isinstance(scale, str) or (dim is not None and dim < cloud.shape[1])
+        self.vouched = not crossing and (not isinstance(scale, str) or (dim is not None and dim < cloud.shape[1]))
         self.notes: tuple[str, ...] = ()
         self.finest: float | None = None
         self.cloud, self.rule, self.asked, self.given = cloud, rule, landmarks, scale
@@ -110,6 +118,7 @@ class Search:
             affordable = [o for o in ends if o[2] <= 0.95 * death and self._seconds(o[0].points, degree, o[2], budget) <= RIPS_SECONDS]
             if affordable:
                 return affordable[-1]
+        self.finest = options[-1][1].eps
         chosen, scale = options[0]
         return chosen, scale, plateau_factor(self.known) * scale.eps
 

@@ -65,13 +65,15 @@ def _what_would_decide(sides: Sequence[Side], claims: Sequence[Claim], *, refute
 
 def _needs(side: Side) -> str:
     limit, has = side.evidence.get("needs"), side.evidence.get("finest")
-    if limit is None or has is None or limit >= has:
+    if limit is not None and has is not None and has <= limit:
+        return f"{side.name} is dense enough (eps {has:.3g}, needed {limit:.3g}), but so many landmarks cost too much; topogen.topology.homology(landmarks=...) pays"
+    if limit is None or has is None:
         return f"{side.name}: {side.reason}" if side.reason else f"{side.name} would have to be known otherwise: it is assumed that {side.assumption}"
     return f"{side.name} needs eps < {limit:.3g}, has {has:.3g}; {_way_out(side, has / limit)}"
 
 
 def _way_out(side: Side, factor: float) -> str:
-    """What brings eps down by a factor: it falls like n^(-1/d) until the noise is reached."""
+    """What brings eps down by a factor: it falls like (log n / n)^(1/d) until the noise is reached."""
     if str(side.evidence.get("scale_source", "")).startswith("noise"):
         return "that is the noise: project the points onto a learned manifold, or take cleaner ones"
     n = side.evidence.get("n_points")
@@ -80,6 +82,7 @@ def _way_out(side: Side, factor: float) -> str:
     wanted = ROOM * factor**side.dim * n
     if wanted > OUT_OF_REACH * n:
         return f"no number of points will do in dimension {side.dim}; if the set has a lower one and the rest is noise, say dim=, or take cleaner points"
+    wanted *= math.log(wanted) / math.log(n)
     unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
     uneven = any("uneven density" in note for note in side.evidence.get("notes", ()))
     where = ", more where they are sparse: if there are none to be had, the set ends there" if uneven else ""
