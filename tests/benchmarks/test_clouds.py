@@ -49,6 +49,7 @@ REAL = {
     "cyclooctane": Cloud(DATA / "cyclooctane" / "pointsCycloOctane.mat", "1,1,2"),
     "cyclooctane as Klein bottle": Cloud(DATA / "cyclooctane" / "pointsCycloOctane.mat", "klein_bottle", true=False),
     "image patches, core": Cloud(DATA / PATCHES / "nk300c30Dct.mat", "circle"),
+    "image patches, core, told the dimension": Cloud(DATA / PATCHES / "nk300c30Dct.mat", "circle", ("--dim", "1")),
     "image patches, 5000 of all": Cloud(DATA / PATCHES / "n50000Dct.mat", "klein_bottle", true=None),
     "image patches, 5000 of all, as sphere(7)": Cloud(DATA / PATCHES / "n50000Dct.mat", "sphere(7)", true=None),
     **{f"activity {a}, delays": Cloud(DATA / "activities" / f"activities_p1_left_leg.csv#{a}", "circle", true=None) for a in ("a09", "a13", "a14", "a18")},

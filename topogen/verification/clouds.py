@@ -22,6 +22,7 @@ from topogen.strata import Stratum, find_strata
 from topogen.topology.budget import Budget
 from topogen.topology.homology import Homology, homology
 from topogen.topology.landmarks import distinct_rows
+from topogen.verification.loops_shown import loops_claim
 from topogen.verification.sides import Side, of_homology
 from topogen.verification.singular import strata_claims
 from topogen.verification.verdict import Claim
@@ -56,7 +57,8 @@ def cloud_side(
         found, read = _as_no_manifold(found, read, judge)
     side = of_homology(name, found, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption)
     crossings = strata_claims(name, read.inside, read.dim, read.strata) if read.dim is not None else ()
-    side = replace(side, beside=(*_shown(name, found), *crossings))
+    tested = () if side.decided else loops_claim(name, read.inside, budget, generator)
+    side = replace(side, beside=(*_shown(name, found), *tested, *crossings))
     by_duality = closed is None and any("duality" in note for note in found.notes)
     return replace(side, label="heuristic") if by_duality else side
 

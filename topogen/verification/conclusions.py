@@ -28,7 +28,7 @@ def summary(verdict: Verdict, subject: Side, against: Side | None, expected: Exp
         return f"the subject does not have the homology of {wanted}: {failing}"
     if verdict is Verdict.INCONCLUSIVE:
         speaks = f"heuristic evidence against {wanted} ({failing}); to refute it, " if failing else ""
-        return speaks + _what_would_decide([side for side in (subject, against) if side is not None], claims, refute=bool(failing))
+        return speaks + _what_would_decide([side for side in (subject, against) if side is not None], claims, refute=bool(failing)) + _shown(claims)
     name = _name(subject)
     if name and _is_manifold(subject, claims):
         return f"the subject is {name}" + (" and has the homology of the data" if against is not None else "")
@@ -63,10 +63,17 @@ def _what_would_decide(sides: Sequence[Side], claims: Sequence[Claim], *, refute
     return "; ".join(found or dict.fromkeys(claim.bound or claim.text for claim in claims if claim.decides and claim.holds is None))
 
 
+def _shown(claims: Sequence[Claim]) -> str:
+    """Loops that noise does not explain: what an open verdict has to show."""
+    loops = [f"; shown: {claim.text} ({claim.bound.split(' among')[0]})" for claim in claims if claim.evidence.get("significant")]
+    return "".join(loops)
+
+
 def _needs(side: Side) -> str:
     limit, has = side.evidence.get("needs"), side.evidence.get("finest")
     if limit is not None and has is not None and has <= limit:
-        return f"{side.name} is dense enough (eps {has:.3g}, needed {limit:.3g}), but so many landmarks cost too much; topogen.topology.homology(landmarks=...) pays"
+        costly = "but so many landmarks cost too much here; topogen.topology.homology(points, landmarks=...) takes them"
+        return f"{side.name} is dense enough (eps {has:.3g}, needed {limit:.3g}), {costly}"
     if limit is None or has is None:
         return f"{side.name}: {side.reason}" if side.reason else f"{side.name} would have to be known otherwise: it is assumed that {side.assumption}"
     return f"{side.name} needs eps < {limit:.3g}, has {has:.3g}; {_way_out(side, has / limit)}"
