@@ -151,7 +151,7 @@ def test_a_grid_for_a_cloud_is_refused(capsys, cloud):
 
 def test_verify_refutes_a_sphere_for_a_torus(capsys, home):
     for name in ("sphere", "torus"):
-        assert main(["shapes", name, "-n", "5000", "-o", str(home / f"{name}.npy")]) == 0
+        assert main(["shapes", name, "-n", "20000", "-o", str(home / f"{name}.npy")]) == 0
     answer = document(capsys, "verify", home / "sphere.npy", "--against", home / "torus.npy", code=1)
     assert answer["verdict"] == "REFUTED" and answer["exit_code"] == 1
 

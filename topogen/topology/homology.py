@@ -46,7 +46,7 @@ class Homology:
     decided. `scale` (eps), `covering_radius` are in data units. `label` is "proved-for-sample" (eps was given), "statistical" (eps was
     estimated) or "heuristic" (plateau rule), always under `assumption`. `stable`: the spanning count does not change over [1, 1.5] eps.
     `needs`: the largest eps at which undecided numbers would be decided, or heuristic ones more than that, as far as these diagrams say; None where none.
-    `finest`: the smallest eps that landmarks of this cloud can have, below `scale` where the diagrams are for a look only.
+    `finest`: the smallest eps that landmarks of this cloud can have, below `scale` where the diagrams are for a look only (None: not known).
     `windows`: what is a theorem about all the points, whatever set they sample (`counting`), the widest first.
     """
 
@@ -63,7 +63,7 @@ class Homology:
     stable: bool
     reason: str
     needs: float | None = None
-    finest: float = math.nan
+    finest: float | None = None
     notes: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
     diagrams: dict[int, Diagram] = field(default_factory=dict, repr=False)

@@ -100,7 +100,7 @@ def _wants_more(found: Homology) -> bool:
 
 def _asked(found: Homology, n: int, dim: int) -> int:
     """How many samples bring eps, which falls like n^(-1/d), where the rule needs it: at least twice as many, at most MOST."""
-    factor = 2.0 if found.needs is None else max(2.0, ROOM * (found.finest / found.needs) ** dim)
+    factor = 2.0 if found.needs is None else max(2.0, ROOM * ((found.finest or found.scale) / found.needs) ** dim)
     return int(min(MOST, factor * n))
 
 
