@@ -65,7 +65,7 @@ def _what_would_decide(sides: Sequence[Side], claims: Sequence[Claim], *, refute
 
 def _shown(claims: Sequence[Claim]) -> str:
     """Loops that noise does not explain: what an open verdict has to show."""
-    loops = [f"; shown: {claim.text} ({claim.bound.split(' among')[0]})" for claim in claims if claim.evidence.get("significant")]
+    loops = [f"; shown: {claim.text} ({claim.bound.split(' among')[0]} if these are independent)" for claim in claims if claim.evidence.get("significant")]
     return "".join(loops)
 
 
