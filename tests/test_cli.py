@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 import topogen
 from topogen import verbs
@@ -150,9 +151,17 @@ def test_a_grid_for_a_cloud_is_refused(capsys, cloud):
 
 def test_verify_refutes_a_sphere_for_a_torus(capsys, home):
     for name in ("sphere", "torus"):
-        assert main(["shapes", name, "-n", "5000", "-o", str(home / f"{name}.npy")]) == 0
+        assert main(["shapes", name, "-n", "20000", "-o", str(home / f"{name}.npy")]) == 0
     answer = document(capsys, "verify", home / "sphere.npy", "--against", home / "torus.npy", code=1)
     assert answer["verdict"] == "REFUTED" and answer["exit_code"] == 1
+
+
+def test_verify_takes_a_known_scale_and_a_mesh(capsys, home, cloud):
+    assert document(capsys, "verify", cloud, "--expect", "circle", "--scale", "0.5", "--closed", code=4)["verdict"] == "INCONCLUSIVE"
+    trimesh.creation.icosphere(3).export(home / "ball.obj")
+    answer = document(capsys, "verify", home / "ball.obj", "--expect", "sphere")
+    assert answer["label"] == "proved"
+    assert document(capsys, "verify", home / "ball.obj", "--expect", "sphere", "--points", "4000")["label"] != "proved"
 
 
 def test_verify_is_inconclusive_on_thirty_points(capsys, home):

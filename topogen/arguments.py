@@ -86,11 +86,15 @@ def _score(verb: argparse.ArgumentParser) -> None:
 
 
 def _verify(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("subject", help="a cloud file or the folder of a saved model")
+    verb.add_argument("subject", help="a cloud file, a mesh (verified as it is; samples of it with --points), or the folder of a saved model")
     verb.add_argument("--against", metavar="CLOUD", help="a cloud to compare with; or a name, as --expect")
     verb.add_argument("--expect", metavar="NAME", help="torus, klein_bottle, 'genus 2', rp2, ..., or Betti numbers such as 1,2,1")
     verb.add_argument("-o", "--output", metavar="FOLDER", help="folder for verification.json, report.txt and barcode.png")
     verb.add_argument("--grid", type=_positive, metavar="N", help="certify a model in R^2 or R^3 by N cells along its longest side as well; 64 to 128")
+    verb.add_argument("--closed", action="store_true", help="the set has no boundary; where points are missing there are gaps")
+    verb.add_argument(
+        "--scale", type=_positive_number, metavar="EPS", help="how far the clouds can be from their sets and back, where that is known (default: estimated)"
+    )
     _fields(verb)
     _dim(verb)
     _reading(verb)
@@ -182,7 +186,7 @@ def _common(verb: argparse.ArgumentParser) -> None:
     group.add_argument("--threads", type=_positive, help="threads of torch")
     group.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     group.add_argument("--max-memory", type=_bytes, metavar="SIZE", help="memory for persistent homology, such as 2G")
-    group.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="stop after so long with exit code 4")
+    group.add_argument("--timeout", type=_positive_number, metavar="SECONDS", help="stop after so long with exit code 4")
 
 
 def _positive(text: str) -> int:
@@ -206,10 +210,10 @@ def _seed(text: str) -> int:
     return value
 
 
-def _seconds(text: str) -> float:
+def _positive_number(text: str) -> float:
     value = float(text)
     if not 0 < value < threading.TIMEOUT_MAX:
-        raise argparse.ArgumentTypeError(f"expected a positive number of seconds, found {text}")
+        raise argparse.ArgumentTypeError(f"expected a positive number, found {text}")
     return value
 
 

@@ -28,6 +28,7 @@ from topogen.points.screening import suffix_of
 from topogen.saving import check_folder
 from topogen.topology.budget import Budget
 from topogen.topology.surfaces import mesh_of
+from topogen.verification.meshes import as_mesh
 from topogen.verification.subjects import names_topology
 
 __all__ = ["VERBS"]
@@ -178,7 +179,7 @@ def _plain(found: Estimate) -> dict[str, Any]:
 
 def verify(options: Namespace, say: Say) -> Answer:
     """Confirm or refute the topology of a cloud or a saved model."""
-    subject = topogen.load(options.subject) if os.path.isdir(options.subject) else _read(options.subject, options)
+    subject = topogen.load(options.subject) if os.path.isdir(options.subject) else _mesh_or_cloud(options)
     named = options.against is None or names_topology(options.against)
     against = options.against if named else _read(options.against, options)
     if options.output is not None:
@@ -186,8 +187,8 @@ def verify(options: Namespace, say: Say) -> Answer:
 
         check_place(Path(options.output), [options.subject] if named else [options.subject, options.against])
     found = topogen.verify(
-        subject, against, options.expect, fields=options.fields, dim=options.dim, seed=options.seed, budget=_budget(options), grid=options.grid,
-        quiet=options.quiet,
+        subject, against, options.expect, fields=options.fields, dim=options.dim, closed=options.closed or None, scale=options.scale, seed=options.seed,
+        budget=_budget(options), grid=options.grid, quiet=options.quiet,
     )  # fmt: skip
     if options.output is not None:
         from topogen.report.verified import write_verification
@@ -259,6 +260,12 @@ def _read(path: str, options: Namespace) -> Tensor:
     return read(
         path, columns=options.columns, header=header, latlon=options.latlon, angles=options.angles or False, vertices=options.vertices, samples=options.points
     )
+
+
+def _mesh_or_cloud(options: Namespace) -> Any:
+    """The path of a mesh that is to be verified as it is, else the cloud that the options read."""
+    as_it_is = options.subject.lower().endswith(MESHES) and not options.vertices and options.points is None and options.columns is None
+    return options.subject if as_it_is and as_mesh(options.subject) is not None else _read(options.subject, options)
 
 
 def _settings(options: Namespace) -> Settings | None:

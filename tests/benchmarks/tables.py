@@ -46,6 +46,7 @@ SECTIONS = (
     ("Diffusions and flows: cost against dimensions", "carried_cost"),
     ("Tables in place of learned manifolds", "tabulated"),
     ("Brownian motion: rates of decay on spheres", "brownian"),
+    ("Verdicts: every cloud of data/, and real data", "clouds"),
     ("Topology: cost of a whole verification", "topology_cost"),
     ("Topology: Rips beside other engines", "topology_engines"),
     ("Topology: confidence radii", "confidence"),

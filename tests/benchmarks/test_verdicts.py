@@ -13,16 +13,18 @@ import torch
 from rows import Row, markdown, row, table
 
 from topogen.manifolds import shapes
-from topogen.manifolds.shapes import Circle, FigureEight, LinkedCircles, Sphere, Torus
+from topogen.manifolds.shapes import Circle, FigureEight, FlatTorus, LinkedCircles, Sphere, Torus
 from topogen.topology.landmarks import covering_radius
 from topogen.verification import verify
 
 SEEDS = range(int(os.environ.get("TOPOGEN_SEEDS", "20")))
 POINTS = {
     "circle": 400, "figure_eight": 2000, "linked_circles": 1000, "trefoil_knot": 2000, "sphere": 3000, "two_spheres": 6000, "projective_plane": 4000,
-    "torus": 20_000, "genus_two": 30_000, "klein_bottle": 20_000, "flat_torus": 20_000, "three_sphere": 8000,
+    "torus": 20_000, "genus_two": 30_000, "klein_bottle": 20_000, "flat_torus": 20_000, "three_sphere": 20_000,
+    "flat_torus_3": 100_000,
 }  # fmt: skip
-SLOW = ("torus", "genus_two", "klein_bottle", "flat_torus", "three_sphere")
+SLOW = ("torus", "genus_two", "klein_bottle", "flat_torus", "three_sphere", "flat_torus_3")
+OTHERS = {"figure_eight": FigureEight, "flat_torus_3": lambda: FlatTorus(3)}
 NOISY = ("circle", "linked_circles", "sphere", "projective_plane", "klein_bottle", "flat_torus")
 CASES = [(name, 0.0) for name in POINTS] + [(name, 0.01) for name in NOISY]
 FEWER = int(os.environ.get("TOPOGEN_SLOW_SEEDS", "3"))
@@ -34,7 +36,7 @@ def generator(seed: int) -> torch.Generator:
 
 def draw(name: str, n: int, noise: float, seed: int) -> torch.Tensor:
     source = generator(seed)
-    shape = FigureEight() if name == "figure_eight" else shapes.get(name)
+    shape = OTHERS[name]() if name in OTHERS else shapes.get(name)
     points = shape.sample(n, generator=source)
     diameter = 2 * float((points - points.mean(0)).norm(dim=1).max())
     return points + noise * diameter * torch.randn(points.shape, generator=source, dtype=points.dtype)

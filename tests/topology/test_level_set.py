@@ -146,3 +146,31 @@ def test_refusals():
         certify_level_set(ImplicitManifold(sphere, 4, 5), box=([-1.0] * 5, [1.0] * 5))
     with pytest.raises(BudgetExceeded, match="cubical complex"):
         certify_level_set(manifold, box=CUBE, resolution=500, budget=Budget(max_bytes=10**8))
+
+
+def clifford(x):
+    return torch.stack([x[:, 0] ** 2 + x[:, 1] ** 2 - 1, x[:, 2] ** 2 + x[:, 3] ** 2 - 1], 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("field", "dim", "edge", "betti"), [(sphere, 3, 1.5, (1, 0, 0, 1)), (clifford, 2, 1.6, (1, 2, 1))], ids=["three-sphere", "Clifford torus"]
+)
+def test_four_dimensions_are_proved_within_a_budget(field, dim, edge, betti):
+    """A million cells of side .1, of which 100,000 and more carry the tube; |D^2 F| <= 2 for both fields."""
+    box = ([-edge] * 4, [edge] * 4)
+    found = certify_level_set(ImplicitManifold(field, dim, 4), box=box, resolution=32, second_derivative=2.0, budget=Budget(max_bytes=2 * 10**9))
+    assert found.betti == {2: betti, 3: betti}
+    assert found.label == "proved"
+    assert found.regular
+    assert found.margin > 0
+
+
+@pytest.mark.parametrize(("field", "dim"), [(sphere, 3), (clifford, 2)])
+def test_four_dimensions_too_coarse_or_too_dear(field, dim):
+    manifold, box = ImplicitManifold(field, dim, 4), ([-1.6] * 4, [1.6] * 4)
+    found = certify_level_set(manifold, box=box, resolution=12, second_derivative=2.0)
+    assert found.betti is None
+    assert "raise resolution" in found.reason
+    with pytest.raises(BudgetExceeded, match="cubical complex of 64 x 64 x 64 x 64 cells"):
+        certify_level_set(manifold, box=box, resolution=64, second_derivative=2.0, budget=Budget(max_bytes=2 * 10**9))

@@ -64,8 +64,10 @@ def test_two_spheres_that_meet_in_a_circle(spheres):
 
 
 @pytest.mark.parametrize("expect", [("sphere",), ("sphere", "torus"), ("sphere", "sphere", "sphere"), ("klein_bottle", "torus")])
-def test_other_expectations_are_refuted(spheres, expect):
-    assert verify_sheets(spheres, expect).verdict is Verdict.REFUTED
+def test_other_expectations_are_not_confirmed(spheres, expect):
+    """The number of sheets is heuristic evidence, their homology is not: only what contradicts the latter is refuted."""
+    wanted = Verdict.REFUTED if "torus" in expect else Verdict.INCONCLUSIVE
+    assert verify_sheets(spheres, expect).verdict is wanted
 
 
 def test_a_manifold_is_one_sheet():

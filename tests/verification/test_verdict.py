@@ -37,6 +37,13 @@ def test_the_verdict_is_what_the_deciding_claims_carry(answers, verdict, code):
     assert found.exit_code == code
 
 
+def test_heuristic_evidence_against_leaves_the_verdict_open():
+    assert result(claim(True), claim(False, "heuristic")).verdict is Verdict.INCONCLUSIVE
+    assert result(claim(None), claim(False, "heuristic")).verdict is Verdict.INCONCLUSIVE
+    for label in ("proved", "proved-for-sample", "statistical"):
+        assert result(claim(False, label), claim(False, "heuristic")).verdict is Verdict.REFUTED
+
+
 def test_claims_beside_do_not_decide():
     assert result(claim(True), claim(False, decides=False)).verdict is Verdict.CONFIRMED
     assert result(claim(None), claim(True, decides=False)).verdict is Verdict.INCONCLUSIVE

@@ -27,7 +27,7 @@ def circle():
 
 @pytest.fixture(scope="module")
 def torus():
-    return Torus().sample(5000, generator())
+    return Torus().sample(20_000, generator())
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,21 @@ def test_two_thousand_points_of_a_torus_are_never_refuted(seed):
 
 
 def test_a_torus_is_no_klein_bottle(torus):
-    assert verify(torus, expect="klein").verdict is Verdict.REFUTED
+    found = verify(torus, expect="klein")
+    assert found.verdict is Verdict.REFUTED
+    assert found.label == "statistical"
+
+
+def test_heuristic_evidence_does_not_refute(torus):
+    """5000 points of a torus are a torus by the plateau rule only: enough for a CONFIRMED that says so, not for a REFUTED."""
+    few = torus[:5000]
+    assert (verify(few, expect="torus").verdict, verify(few, expect="torus").label) == (Verdict.CONFIRMED, "heuristic")
+    found = verify(few, expect="klein")
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.label is None
+    assert "heuristic evidence against a Klein bottle" in found.summary
+    assert "to refute it, subject needs eps <" in found.summary
+    assert "points instead of 5,000" in found.summary
 
 
 def test_the_same_topology_elsewhere_is_not_refuted(circle):

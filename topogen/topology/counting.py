@@ -45,7 +45,7 @@ class Window:
     def to_text(self) -> str:
         """In one line."""
         numbers = ", ".join(f"({','.join(map(str, b))}) over Z/{p}" for p, b in self.betti.items())
-        return f"the balls of all points have {numbers} from radius {self.start:.4g} to {self.stop:.4g}"
+        return f"in the balls round all points exactly {numbers} classes last from radius {self.start:.4g} to {self.stop:.4g}"
 
 
 @dataclass(frozen=True)

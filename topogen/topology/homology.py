@@ -1,8 +1,9 @@
 """The Betti numbers of the set that a cloud samples, with the evidence, and "undecided" as an answer.
 
 Farthest-point landmarks of one part of the cloud carry the filtration, the other part bounds their distance eps to the set
-(`scale`). The spanning rule counts the bars that live from eps to 3 eps (Cech; wider for Rips), scanned over [1, 1.5] eps; where it
-does not apply a plateau of constant Betti numbers answers under a weaker label (`rules`). For a closed manifold of known dimension
+(`scale`). The spanning rule counts the bars that live from eps to 3 eps (Cech; wider for Rips), scanned over [1, 1.5] eps (`rules`); where it does not
+apply and noise is small the reconstruction rule asks for less reach (`reconstruction`), and a plateau of constant Betti numbers answers under a
+weaker label. For a closed manifold of known dimension
 Poincare duality checks the answer and completes it (`duality`). Nothing is read off by eye, and no answer comes without its assumption.
 """
 
@@ -11,21 +12,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
+from topogen.topology.bending import seen_reach
 from topogen.topology.budget import Budget
 from topogen.topology.counting import Window, windows
 from topogen.topology.duality import Decided, complete, contradiction
 from topogen.topology.evenness import evenness
 from topogen.topology.landmarks import Landmarks, check_cloud, distinct_rows
 from topogen.topology.persistence import Diagram, jung, persistence
+from topogen.topology.reconstruction import NO_LESS, Reconstruction
 from topogen.topology.rules import SCAN, Count, Rule, plateau, spanning, stable
 from topogen.topology.scale import Scale
 from topogen.topology.search import Search
+from topogen.topology.tangent_signs import agree_in_sign
 
 __all__ = ["Homology", "homology"]
 
@@ -41,6 +45,8 @@ class Homology:
     `decided[p]` holds the Betti numbers over Z/p from degree 0, None where undecided; `betti[p]` the same, or None unless all are
     decided. `scale` (eps), `covering_radius` are in data units. `label` is "proved-for-sample" (eps was given), "statistical" (eps was
     estimated) or "heuristic" (plateau rule), always under `assumption`. `stable`: the spanning count does not change over [1, 1.5] eps.
+    `needs`: the largest eps at which undecided numbers would be decided, or heuristic ones more than that, as far as these diagrams say; None where none.
+    `finest`: the smallest eps that landmarks of this cloud can have, below `scale` where the diagrams are for a look only (None: not known).
     `windows`: what is a theorem about all the points, whatever set they sample (`counting`), the widest first.
     """
 
@@ -56,6 +62,8 @@ class Homology:
     engine: str
     stable: bool
     reason: str
+    needs: float | None = None
+    finest: float | None = None
     notes: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
     diagrams: dict[int, Diagram] = field(default_factory=dict, repr=False)
@@ -77,7 +85,21 @@ class Homology:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; the diagrams are summarised by their longest bars."""
-        plain = ("scale", "scale_source", "rule", "assumption", "label", "covering_radius", "n_points", "n_landmarks", "engine", "stable", "reason")
+        plain = (
+            "scale",
+            "scale_source",
+            "rule",
+            "assumption",
+            "label",
+            "covering_radius",
+            "n_points",
+            "n_landmarks",
+            "engine",
+            "stable",
+            "reason",
+            "needs",
+            "finest",
+        )
         return {
             "betti": {str(p): None if b is None else list(b) for p, b in self.betti.items()},
             "decided": {str(p): list(b) for p, b in self.decided.items()},
@@ -98,13 +120,15 @@ def homology(
     max_degree: int | None = None,
     closed: bool | None = None,
     orientable: bool | None = None,
+    crossing: bool = False,
     engine: str = "auto",
     budget: Budget | None = None,
     generator: torch.Generator | None = None,
 ) -> Homology:
     """Betti numbers over the prime fields of the set M that a cloud (n, D) samples, by degree, or undecided.
 
-    `dim`, `closed`, `orientable`: what is known of M; a closed M of known dimension lets duality check and complete the answer.
+    `dim`, `closed`, `orientable`: what is known of M; a closed M of known dimension lets duality check and complete the answer. `crossing`:
+    sheets of M cross, so that it has no reach; what the rules then say is heuristic.
     `scale` "auto" estimates eps from held-out points; a number is taken as a bound on the Hausdorff distance (data units) of cloud
     and M. `landmarks` "auto" takes as many as the engine affords. `max_degree` defaults to what the dimension needs (dim; half of it
     by duality from dimension 3 on). `engine` as in `persistence`. Deterministic for a given generator (None: torch's global one).
@@ -117,13 +141,17 @@ def homology(
     filtration = "cech" if engine == "alpha" or (engine == "auto" and cloud.shape[1] <= 3) else "rips"
     enclosing = float((cloud - cloud.mean(0)).norm(dim=1).max())
     rule = Rule(filtration, 1.0 if filtration == "cech" else jung(cloud.shape[1]), enclosing)
-    search = Search(cloud, rule, dim, closed, landmarks, scale, generator)
+    search = Search(cloud, rule, dim, closed, landmarks, scale, generator, crossing)
     degree = _top_degree(max_degree, dim, closed, cloud.shape[1], search.rough_dim)
     chosen, eps, diagrams = _diagrams(search, degree, fields, filtration, budget)
-    found = _judge(diagrams, eps, rule, chosen, len(cloud), dim, closed, orientable)
+    told = _told_orientable(cloud, chosen, eps, dim, closed) if orientable is None else ""
+    seen = math.inf if crossing else seen_reach(cloud, search.rough_dim, rule.reach * eps.eps, eps.off)
+    found = _judge(diagrams, eps, rule, seen, chosen, len(cloud), dim, closed, True if told else orientable, crossing, search.vouched)
     above = (f"degrees above {degree} were not computed",) if dim is None and degree < cloud.shape[1] - 1 else ()
-    warning = tuple(filter(None, [evenness(cloud, PROBES).to_text()]))
-    return replace(found, notes=(*found.notes, *search.notes, *above, *warning), windows=windows(diagrams, 0.0, chosen.radius))
+    warning = tuple(filter(None, [told, evenness(cloud, PROBES).to_text()]))
+    finest = eps.eps if search.finest is None else min(eps.eps, search.finest)
+    notes = [note.replace("orientable: given", "orientable: tangents") if told else note for note in found.notes]
+    return replace(found, notes=(*notes, *search.notes, *above, *warning), finest=finest, windows=windows(diagrams, 0.0, chosen.radius))
 
 
 def _diagrams(search: Search, degree: int, fields: Sequence[int], filtration: str, budget: Budget) -> tuple[Landmarks, Scale, dict[int, Diagram]]:
@@ -142,6 +170,14 @@ def _diagrams(search: Search, degree: int, fields: Sequence[int], filtration: st
             if not search.can_do_with_fewer(chosen):
                 raise
             chosen, eps, end = search.fewer(chosen, degree, budget)
+
+
+def _told_orientable(cloud: Tensor, chosen: Landmarks, scale: Scale, dim: int | None, closed: bool | None) -> str:
+    """What tells that a closed set of dimension 3 or more is orientable, which duality needs; empty where nothing does."""
+    if dim is None or not closed or not 3 <= dim < cloud.shape[1]:
+        return ""
+    agree, edges, least = agree_in_sign(cloud, chosen.points, dim, scale.eps)
+    return f"orientable: tangents fitted to the points agree in sign along {edges} edges up to 2 eps, least |det| {least:.2g}" if agree else ""
 
 
 def _whole(betti: tuple[int | None, ...]) -> tuple[int, ...] | None:
@@ -175,41 +211,97 @@ def _top_degree(max_degree: int | None, dim: int | None, closed: bool | None, am
     return max(0, min(wanted, ambient_dim - 1))
 
 
+class _Try(NamedTuple):
+    """What one rule reads off the diagrams by field, its name, the label of its answers, what they assume, and the eps above which the label is no better."""
+
+    rule: str
+    label: str
+    assumption: str
+    counts: dict[int, Count]
+    vouched: float = math.inf
+
+    @property
+    def limit(self) -> float | None:
+        """The eps below which it would decide over all fields, under a better label if it has none; None where it does."""
+        limits = [count.limit for count in self.counts.values() if count.limit is not None]
+        return min([*limits, self.vouched]) if limits or math.isfinite(self.vouched) else None
+
+
+def _spanning(diagrams: dict[int, Diagram], scale: Scale, rule: Rule, seen: float, crossing: bool) -> _Try:
+    """The spanning rule; where the points show less reach than it assumes, or sheets cross, it is evidence only."""
+    counts = {p: spanning(diagram, scale.eps, rule) for p, diagram in diagrams.items()}
+    far = f"{rule.reach:.3g} eps = {rule.reach * scale.eps:.3g}"
+    if crossing:
+        return _Try(rule.name, "heuristic", f"thickening the set changes no homology up to {far}, not checked by the data", counts)
+    if seen < rule.reach * scale.eps:
+        return _Try(
+            rule.name,
+            "heuristic",
+            f"thickening the set changes no homology up to {far}, though the points show a reach of {seen:.3g}",
+            counts,
+            seen / rule.reach,
+        )
+    return _Try(rule.name, "proved-for-sample" if scale.given else "statistical", f"reach > {far}, {NO_LESS}", counts)
+
+
 def _judge(
-    diagrams: dict[int, Diagram], scale: Scale, rule: Rule, chosen: Landmarks, n_points: int, dim: int | None, closed: bool | None, orientable: bool | None
+    diagrams: dict[int, Diagram],
+    scale: Scale,
+    rule: Rule,
+    seen: float,
+    chosen: Landmarks,
+    n_points: int,
+    dim: int | None,
+    closed: bool | None,
+    orientable: bool | None,
+    crossing: bool,
+    vouched: bool,
 ) -> Homology:
+    """The strongest answer of the rules: spanning, reconstruction where the noise is known (`vouched`), plateau; else what each of them needs."""
     known = dim is not None and closed is True
-    strong = {p: spanning(diagram, scale.eps, rule) for p, diagram in diagrams.items()}
-    proved = _answer(strong, rule, scale, chosen, n_points, diagrams, label="proved-for-sample" if scale.given else "statistical")
-    proved = _by_laws(proved, dim, closed, orientable)
-    if all(b is not None for b in proved.betti.values()):
-        return proved
+    tries = [_spanning(diagrams, scale, rule, seen, crossing)]
+    if vouched:
+        second = Reconstruction(rule, scale.eps, scale.off, seen)
+        tries.append(_Try(second.name, "proved-for-sample" if scale.given else "statistical", second.assumption, second.read_all(diagrams)))
     weak = {p: plateau(diagram, scale.eps, rule, known=known, whole=known and len(diagram.bars) > (dim or 0)) for p, diagram in diagrams.items()}
-    span = "[eps, 1.5 eps]" if known else "[.8 eps, 2 eps]"
-    guess = _answer(weak, rule, scale, chosen, n_points, diagrams, label="heuristic")
-    assumption = f"no feature of the set is smaller than some 2 eps = {2 * scale.eps:.3g}, not checked by the data"
-    guess = replace(guess, rule=f"{rule.filtration.capitalize()} plateau rule {span}", assumption=assumption)
-    guess = _by_laws(guess, dim, closed, orientable)
-    if all(b is not None for b in guess.betti.values()):
-        return replace(guess, notes=(*guess.notes, f"the {rule.name} does not decide: {proved.reason}"))
-    return replace(proved, reason=f"{proved.reason}; {guess.rule}: {guess.reason}" if guess.reason else proved.reason)
+    name = f"{rule.filtration.capitalize()} plateau rule {'[eps, 1.5 eps]' if known else '[.8 eps, 2 eps]'}"
+    tries.append(_Try(name, "heuristic", f"no feature of the set is smaller than some 2 eps = {2 * scale.eps:.3g}, not checked by the data", weak))
+    found = [_by_laws(_answer(one, rule, scale, chosen, n_points, diagrams), dim, closed, orientable) for one in tries]
+    return _strongest(found, [one.limit for one in tries])
 
 
-def _answer(counts: dict[int, Count], rule: Rule, scale: Scale, chosen: Landmarks, n_points: int, diagrams: dict[int, Diagram], label: str) -> Homology:
+def _strongest(found: list[Homology], limits: list[float | None]) -> Homology:
+    """The first whole answer, one that is more than heuristic if there is one, with what a stronger one would need; else the first with all reasons."""
+    whole = [i for i, answer in enumerate(found) if all(b is not None for b in answer.betti.values())]
+    if not whole:
+        first, *others = found
+        reasons = [first.reason, *(f"{other.rule}: {other.reason}" for other in others if other.reason)]
+        return replace(first, reason="; ".join(reasons), needs=_largest(limits))
+    best = next((i for i in whole if found[i].label != "heuristic"), whole[0])
+    answer = found[best]
+    notes = (*answer.notes, *(f"the {other.rule} does not decide: {other.reason}" for other in found[:best] if other.reason))
+    return replace(answer, notes=notes, needs=_largest(limits[:-1]) if answer.label == "heuristic" else None)
+
+
+def _largest(limits: list[float | None]) -> float | None:
+    return max((limit for limit in limits if limit is not None), default=None)
+
+
+def _answer(one: _Try, rule: Rule, scale: Scale, chosen: Landmarks, n_points: int, diagrams: dict[int, Diagram]) -> Homology:
     first = next(iter(diagrams.values()))
     return Homology(
-        decided={p: count.betti for p, count in counts.items()},
+        decided={p: count.betti for p, count in one.counts.items()},
         scale=scale.eps,
         scale_source=scale.source,
-        rule=rule.name,
-        assumption=f"reach > {rule.reach:.3g} eps = {rule.reach * scale.eps:.3g}, not checked by the data",
-        label=label,
+        rule=one.rule,
+        assumption=one.assumption,
+        label=one.label,
         covering_radius=chosen.radius,
         n_points=n_points,
         n_landmarks=len(chosen.indices),
         engine=f"gudhi {'alpha complex' if first.filtration == 'cech' else 'Rips'}",
         stable=first.end >= SCAN * rule.far * scale.eps and all(stable(d, scale.eps, rule) for d in diagrams.values()),
-        reason="; ".join(dict.fromkeys(f"Z/{p}: {count.reason}" for p, count in counts.items() if count.reason)),
+        reason="; ".join(dict.fromkeys(f"Z/{p}: {count.reason}" for p, count in one.counts.items() if count.reason)),
         diagrams=diagrams,
     )
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from topogen.topology.persistence import Diagram
 
-__all__ = ["Count", "Rule", "plateau", "plateau_factor", "plateau_limit", "spanning", "stable"]
+__all__ = ["Count", "Rule", "constant", "plateau", "plateau_factor", "plateau_limit", "spanning", "stable", "too_coarse", "too_far"]
 
 SCAN = 1.5
 UNVOUCHED = 0.77
@@ -66,10 +66,11 @@ class Rule:
 
 @dataclass(frozen=True)
 class Count:
-    """Betti numbers by degree, None where undecided, and the reason."""
+    """Betti numbers by degree, None where undecided, the reason, and the `limit` below which eps would have to be (data units; None: decided)."""
 
     betti: tuple[int | None, ...]
     reason: str = ""
+    limit: float | None = None
 
     @property
     def decided(self) -> bool:
@@ -80,13 +81,11 @@ class Count:
 def spanning(diagram: Diagram, eps: float, rule: Rule) -> Count:
     """The spanning rule, scanned over [1, 1.5] eps; a degree with a bar that contradicts its assumption is undecided."""
     undecided = (None,) * len(diagram.bars)
-    radius = f"a ball of radius {rule.enclosing:.3g}"
     if rule.reach * eps >= rule.enclosing:
-        limit = rule.enclosing / rule.reach
-        return Count(undecided, f"no closed set in {radius} has a reach above {rule.reach:.3g} eps; needs eps < {limit:.3g}, has {eps:.3g}")
+        return too_coarse(undecided, rule.reach, eps, rule.enclosing, rule)
     if diagram.end < SCAN * rule.far * eps:
-        return Count(undecided, _too_far(eps, SCAN * rule.far * eps, diagram.end))
-    return _constant(diagram, eps, SCAN * rule.far * eps, SCAN * rule.far)
+        return too_far(undecided, eps, SCAN * rule.far, diagram.end)
+    return constant(diagram, eps, SCAN * rule.far * eps, eps)
 
 
 def plateau(diagram: Diagram, eps: float, rule: Rule, *, known: bool, whole: bool) -> Count:
@@ -98,12 +97,12 @@ def plateau(diagram: Diagram, eps: float, rule: Rule, *, known: bool, whole: boo
     first, last = 1.0 if known else 0.8, plateau_factor(known)
     top = last * plateau_limit(rule, known=known, whole=whole)
     undecided = (None,) * len(diagram.bars)
-    radius = f"a ball of radius {rule.enclosing:.3g}"
     if last * eps > top:
-        return Count(undecided, f"the scale is too large for a set in {radius}; needs eps < {top / last:.3g}, has {eps:.3g}")
+        limit = top / last
+        return Count(undecided, f"the scale is too large for a set in a ball of radius {rule.enclosing:.3g}; needs eps < {limit:.3g}, has {eps:.3g}", limit)
     if diagram.end < last * eps:
-        return Count(undecided, _too_far(eps, last * eps, diagram.end))
-    return _constant(diagram, first * eps, last * eps, last)
+        return too_far(undecided, eps, last, diagram.end)
+    return constant(diagram, first * eps, last * eps, eps)
 
 
 def plateau_factor(known: bool) -> float:
@@ -122,13 +121,22 @@ def stable(diagram: Diagram, eps: float, rule: Rule) -> bool:
     return all(len({diagram.spanning(k, float(s), rule.far * float(s)) for s in scales}) == 1 for k in range(len(diagram.bars)))
 
 
-def _too_far(eps: float, wanted: float, end: float) -> str:
-    return f"eps {eps:.3g} asks for bars up to {wanted:.3g}, more than the cost allowed ({end:.3g}); a smaller eps needs more samples"
+def too_coarse(undecided: tuple[None, ...], factor: float, eps: float, most: float, rule: Rule, *, seen: bool = False) -> Count:
+    """No answer where a reach of `factor` eps is more than `most`: what the enclosing ball allows, or what the points show (`seen`)."""
+    why = "the points show a reach below" if seen else f"no closed set in a ball of radius {rule.enclosing:.3g} has a reach above"
+    limit = most / factor
+    return Count(undecided, f"{why} {factor:.3g} eps; needs eps < {limit:.3g}, has {eps:.3g}", limit)
 
 
-def _constant(diagram: Diagram, near: float, far: float, factor: float) -> Count:
+def too_far(undecided: tuple[None, ...], eps: float, factor: float, end: float) -> Count:
+    """No answer where the filtration ends before `factor` eps."""
+    limit = end / factor
+    return Count(undecided, f"bars up to {factor * eps:.3g} cost more than allowed ({end:.3g}); needs eps < {limit:.3g}, has {eps:.3g}", limit)
+
+
+def constant(diagram: Diagram, near: float, far: float, eps: float) -> Count:
     """Bars that contain [near, far], provided that no other bar meets it."""
-    betti, reasons = [], []
+    betti, reasons, limits = [], [], []
     for k, bars in enumerate(diagram.bars):
         b, d = np.minimum(bars, diagram.end).T if len(bars) else np.empty((2, 0))
         d = np.where(np.isinf(bars[:, 1]), math.inf, d) if len(bars) else d
@@ -136,17 +144,21 @@ def _constant(diagram: Diagram, near: float, far: float, factor: float) -> Count
         partial = (b < far) & (d > near) & ~through
         betti.append(None if partial.any() else int(through.sum()))
         if partial.any():
-            reasons.append(_needed(k, b[partial], d[partial], near, factor))
+            text, limit = _needed(k, b[partial], d[partial], near, far / eps)
+            reasons.append(f"{text}; needs eps < {limit:.3g}, has {eps:.3g}")
+            limits.append(limit)
     # one reach stands behind all degrees: a bar that breaks it in one degree takes the others along; components need less than a reach
     broken = None in betti[1:]
-    return Count((*betti[:1], *(None if broken else b for b in betti[1:])), "; ".join(reasons))
+    return Count((*betti[:1], *(None if broken else b for b in betti[1:])), "; ".join(reasons), min(limits, default=None))
 
 
-def _needed(degree: int, births: NDArray[np.float64], deaths: NDArray[np.float64], near: float, factor: float) -> str:
-    """The eps that would clear the way: bars already alive must outlive factor * eps, bars born later must be born before eps."""
+def _needed(degree: int, births: NDArray[np.float64], deaths: NDArray[np.float64], near: float, factor: float) -> tuple[str, float]:
+    """Why these bars leave a degree undecided, and the eps that would clear the way.
+
+    Bars already alive must outlive factor * eps, bars born later must be born beyond it.
+    """
     late = births > near
     text = f"H_{degree}: {len(births)} bars neither noise nor spanning at this scale"
     if late.all():
-        return text + f" (first born at {births.min():.3g}, after eps {near:.3g}): the set has features of that size"
-    limit = float(deaths[~late].max()) / factor
-    return text + f"; needs eps < {limit:.3g}, has {near:.3g}"
+        return f"{text} (first born at {births.min():.3g}, after {near:.3g}): the set has features of that size", float(births.min()) / factor
+    return text, float(deaths[~late].max()) / factor

@@ -38,6 +38,11 @@ class Scale:
     source: str
     given: bool = False
 
+    @property
+    def off(self) -> float:
+        """How far the landmarks can be from the set: the noise, or what was given."""
+        return min(self.eps, self.gap if self.given else self.noise)
+
 
 def held_out_scale(landmarks: Tensor, held_out: Tensor, noise: float = 0.0) -> Scale:
     """eps = max(r + h, noise) from landmarks (l, D) and held-out points (m, D), m >= 3."""

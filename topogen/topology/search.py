@@ -2,7 +2,7 @@
 
 More landmarks lower the covering radius r, and with it eps and the end 1.5 (theta + 2) eps of the filtration that the spanning rule
 asks for, while the number of edges grows. A pilot on 200 landmarks says where the first lasting class dies: a filtration beyond that
-costs most and decides nothing. Where even the most landmarks leave eps too large for both rules, few are taken and that is said. Alpha complexes
+costs most and decides nothing. Where even the most landmarks leave eps too large for all rules, few are taken and that is said. Alpha complexes
 in R^3 take all landmarks at once; curves get few, since the Delaunay triangulation of two curves may have quadratic size.
 """
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from topogen.topology.budget import Budget, estimate_cost
 from topogen.topology.landmarks import Landmarks, covering_radius, farthest_points
 from topogen.topology.persistence import persistence
+from topogen.topology.reconstruction import Reconstruction
 from topogen.topology.rules import SCAN, Rule, plateau_factor, plateau_limit
 from topogen.topology.scale import Scale, held_out_scale, noise_level
 
@@ -29,13 +30,26 @@ PILOT, PILOT_RATIO = 200, 1.3
 
 
 class Search:
-    """The choice of landmarks: the split of the cloud, and for each number of them the scale eps and the cost it leads to."""
+    """The choice of landmarks: the split of the cloud, and for each number of them the scale eps and the cost it leads to.
+
+    `notes`, `finest`: where no number of landmarks can decide at a price, what is said of it, and the eps of the most of them.
+    """
 
     def __init__(
-        self, cloud: Tensor, rule: Rule, dim: int | None, closed: bool | None, landmarks: int | str, scale: float | str, generator: torch.Generator | None
+        self,
+        cloud: Tensor,
+        rule: Rule,
+        dim: int | None,
+        closed: bool | None,
+        landmarks: int | str,
+        scale: float | str,
+        generator: torch.Generator | None,
+        crossing: bool = False,
     ) -> None:
         self.dim, self.known = dim, dim is not None and closed is True
+        self.vouched = not crossing and (not isinstance(scale, str) or (dim is not None and dim < cloud.shape[1]))
         self.notes: tuple[str, ...] = ()
+        self.finest: float | None = None
         self.cloud, self.rule, self.asked, self.given = cloud, rule, landmarks, scale
         most = ALPHA_CAP if rule.filtration == "cech" else RIPS_STEPS[-1]
         n, wanted = len(cloud), most if isinstance(landmarks, str) else landmarks
@@ -91,21 +105,27 @@ class Search:
         options = [(chosen, self._scale(chosen)) for chosen in map(self._first, sorted({min(m, len(self.all.indices)) for m in RIPS_STEPS}))]
         death = self._first_death(degree, budget)
         fine = [o for o in options if self.rule.reach * o[1].eps < self.rule.enclosing]
+        second = [(Reconstruction(self.rule, scale.eps, scale.off), chosen, scale) for chosen, scale in options]
+        near = [(chosen, scale, r.far * scale.eps) for r, chosen, scale in second if r.reach * scale.eps < self.rule.enclosing and self.vouched]
         limit = plateau_limit(self.rule, known=self.known, whole=self.known and degree >= (self.dim or 0))
         level = [o for o in options if o[1].eps <= limit]
-        if not fine and not level:
+        if not fine and not near and not level:
             return self._hopeless(options, max(limit, self.rule.enclosing / self.rule.reach), degree, budget)
-        for factor, useful in ((SCAN * self.rule.far, fine), (plateau_factor(self.known), level)):
-            ends = [(chosen, scale, factor * scale.eps * 1.001) for chosen, scale in useful]
+        spans = [(chosen, scale, SCAN * self.rule.far * scale.eps) for chosen, scale in fine]
+        flats = [(chosen, scale, plateau_factor(self.known) * scale.eps) for chosen, scale in level]
+        for useful in (spans, near, flats):
+            ends = [(chosen, scale, 1.001 * end) for chosen, scale, end in useful]
             affordable = [o for o in ends if o[2] <= 0.95 * death and self._seconds(o[0].points, degree, o[2], budget) <= RIPS_SECONDS]
             if affordable:
                 return affordable[-1]
+        self.finest = options[-1][1].eps
         chosen, scale = options[0]
         return chosen, scale, plateau_factor(self.known) * scale.eps
 
     def _hopeless(self, options: list[tuple[Landmarks, Scale]], limit: float, degree: int, budget: Budget) -> tuple[Landmarks, Scale, float]:
         """Landmarks for a diagram to look at, none of which can decide."""
         most, finest = options[-1]
+        self.finest = finest.eps
         self.notes = (f"even {len(most.indices)} landmarks leave eps {finest.eps:.3g}; a rule applies below {limit:.3g}, which takes more samples",)
         ends = [(chosen, scale, min(plateau_factor(self.known) * scale.eps, self.rule.filled)) for chosen, scale in options]
         cheap = [o for o in ends if self._seconds(o[0].points, degree, o[2], budget) <= HOPELESS_SECONDS]

@@ -8,9 +8,9 @@ the estimate is said in its assumption, and numbers completed by Poincare dualit
 
 from __future__ import annotations
 
+import functools
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,10 +22,12 @@ from topogen.strata import Stratum, find_strata
 from topogen.topology.budget import Budget
 from topogen.topology.homology import Homology, homology
 from topogen.topology.landmarks import distinct_rows
+from topogen.verification.loops_shown import loops_claim
 from topogen.verification.sides import Side, of_homology
 from topogen.verification.singular import strata_claims
+from topogen.verification.verdict import Claim
 
-__all__ = ["cloud_side", "needed_scale"]
+__all__ = ["cloud_side"]
 
 _ENOUGH, _PLENTY = 400, 50_000
 _BOUNDARY_SHARE = 1e-3
@@ -39,40 +41,40 @@ def cloud_side(
     *,
     dim: int | None = None,
     closed: bool | None = None,
+    scale: float | None = None,
     budget: Budget | None = None,
     generator: torch.Generator | None = None,
 ) -> Side:
-    """The side called `name` of a cloud (n, D), by persistent homology in its affine hull at the noise level.
+    """The side called `name` of a cloud (n, D), by persistent homology in its affine hull at the noise level; `scale` as in `homology`.
 
     Raises InvalidInputError for fewer than 12 distinct points, BudgetExceeded before the work starts.
     """
     points = distinct_rows(cloud)
     read = _read(points, dim, closed, generator)
-    found = homology(read.inside, dim=read.dim, fields=fields, closed=read.closed, budget=budget, generator=generator)
+    judge = functools.partial(homology, read.inside, dim=read.dim, fields=fields, scale="auto" if scale is None else scale, budget=budget, generator=generator)
+    found = judge(closed=read.closed, crossing=bool(read.strata))
     if closed is None and read.closed and "closed set" in found.reason:
-        found, read = _as_no_manifold(found, read, fields, budget, generator)
+        found, read = _as_no_manifold(found, read, judge)
     side = of_homology(name, found, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption)
-    side = replace(side, beside=strata_claims(name, read.inside, read.dim, read.strata) if read.dim is not None else ())
-    if read.strata:  # no reach where sheets cross; what the rule needs is that thickening changes no homology
-        side = replace(side, assumption=side.assumption.replace("reach >", "thickening the set changes no homology up to"))
+    crossings = strata_claims(name, read.inside, read.dim, read.strata) if read.dim is not None else ()
+    tested = () if side.decided else loops_claim(name, read.inside, budget, generator)
+    side = replace(side, beside=(*_shown(name, found), *tested, *crossings))
     by_duality = closed is None and any("duality" in note for note in found.notes)
     return replace(side, label="heuristic") if by_duality else side
 
 
-def _as_no_manifold(
-    found: Homology, read: _Reading, fields: Sequence[int], budget: Budget | None, generator: torch.Generator | None
-) -> tuple[Homology, _Reading]:
+def _as_no_manifold(found: Homology, read: _Reading, judge: Callable[[], Homology]) -> tuple[Homology, _Reading]:
     """Homology without the estimated closedness, which a law of closed manifolds contradicts, where the spanning rule then decides; else as it was."""
-    again = homology(read.inside, dim=read.dim, fields=fields, budget=budget, generator=generator)
-    if again.label == "heuristic" or None in again.betti.values():
+    again = judge()
+    if "spanning" not in again.rule or None in again.betti.values():
         return found, read
     return again, replace(read, closed=None, assumption="no closed manifold, whose laws these numbers break")
 
 
-def needed_scale(found: Homology) -> float | None:
-    """The largest scale eps at which the spanning rule would have decided, as far as `found` says; None where it does not."""
-    wanted = re.findall(r"needs eps < ([\d.eE+-]+)", "; ".join([found.reason, *found.notes]))
-    return min(float(limit.rstrip(".")) for limit in wanted) if wanted else None
+def _shown(name: str, found: Homology) -> tuple[Claim, ...]:
+    """What is a theorem about the points, whatever set they sample: Betti numbers of the balls round them, over the widest range of radii with a hole."""
+    telling = [window for window in found.windows if any(sum(numbers) > 1 for numbers in window.betti.values())]
+    return tuple(Claim(f"{name}: {window.to_text()}", "proved-for-sample", True, evidence=window.to_dict()) for window in telling[:1])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ a torus; otherwise it *has the homology of* one.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 from topogen.topology.expectations import Expectation
@@ -18,16 +17,18 @@ from topogen.verification.verdict import Claim, Verdict
 __all__ = ["not_shown", "summary"]
 
 ROOM = 1.2
+OUT_OF_REACH = 300
 
 
 def summary(verdict: Verdict, subject: Side, against: Side | None, expected: Expectation | None, claims: Sequence[Claim]) -> str:
     """The verdict in one sentence."""
     wanted = " and of ".join(part for part in (_article(expected), "the data" if against is not None else "") if part)
+    failing = "; ".join(f"{claim.text.split(' subject')[0]} {claim.bound}" for claim in claims if claim.decides and claim.holds is False)
     if verdict is Verdict.REFUTED:
-        reasons = "; ".join(f"{claim.text.split(' subject')[0]} {claim.bound}" for claim in claims if claim.decides and claim.holds is False)
-        return f"the subject does not have the homology of {wanted}: {reasons}"
+        return f"the subject does not have the homology of {wanted}: {failing}"
     if verdict is Verdict.INCONCLUSIVE:
-        return _what_would_decide([side for side in (subject, against) if side is not None], claims)
+        speaks = f"heuristic evidence against {wanted} ({failing}); to refute it, " if failing else ""
+        return speaks + _what_would_decide([side for side in (subject, against) if side is not None], claims, refute=bool(failing)) + _shown(claims)
     name = _name(subject)
     if name and _is_manifold(subject, claims):
         return f"the subject is {name}" + (" and has the homology of the data" if against is not None else "")
@@ -45,6 +46,8 @@ def not_shown(subject: Side, against: Side | None, expected: Expectation | None,
         lines.append("zeros of the constraint outside of the box of the data")
     if not (_is_manifold(subject, claims) and _name(subject)):
         lines.append("which set it is: sets that differ (a torus, and two circles and a sphere joined in a point) can have the same homology")
+    if expected is not None and expected.closed and subject.closed is False and subject.label != "proved":
+        lines.append("whether the set has holes or points are missing: a boundary was found, and the expected shape has none")
     if 2 not in fields or len(fields) == 1:
         lines.append(f"homology over fields other than {', '.join(f'Z/{p}' for p in fields)}: over Z/2 alone a Klein bottle cannot be told from a torus")
     if expected is not None and expected.closed is False and subject.orientable is None:
@@ -54,30 +57,43 @@ def not_shown(subject: Side, against: Side | None, expected: Expectation | None,
     return (*lines, "how the set lies in space (knots, links, distances): the verdict is about homology")
 
 
-def _what_would_decide(sides: Sequence[Side], claims: Sequence[Claim]) -> str:
-    """The number to improve, per undecided side; without one the undecided claims themselves."""
-    found = [_needs(side) for side in sides if not side.decided]
+def _what_would_decide(sides: Sequence[Side], claims: Sequence[Claim], *, refute: bool) -> str:
+    """The number to improve, per side that is undecided (or heuristic, where that only keeps from refuting); else the undecided claims themselves."""
+    found = [_needs(side) for side in sides if not side.decided or (refute and side.label == "heuristic")]
     return "; ".join(found or dict.fromkeys(claim.bound or claim.text for claim in claims if claim.decides and claim.holds is None))
 
 
+def _shown(claims: Sequence[Claim]) -> str:
+    """Loops that noise does not explain: what an open verdict has to show."""
+    loops = [f"; shown: {claim.text} ({claim.bound.split(' among')[0]} if these are independent)" for claim in claims if claim.evidence.get("significant")]
+    return "".join(loops)
+
+
 def _needs(side: Side) -> str:
-    pairs = re.findall(r"needs eps < ([\d.e+-]*\d), has ([\d.e+-]*\d)", side.reason)
-    if not pairs:
-        return f"{side.name}: {side.reason}"
-    limit, has = min(pairs, key=lambda pair: float(pair[0]))
-    return f"{side.name} needs eps < {limit}, has {has}; {_way_out(side, float(has) / float(limit))}"
+    limit, has = side.evidence.get("needs"), side.evidence.get("finest")
+    if limit is not None and has is not None and has <= limit:
+        costly = "but so many landmarks cost too much here; topogen.topology.homology(points, landmarks=...) takes them"
+        return f"{side.name} is dense enough (eps {has:.3g}, needed {limit:.3g}), {costly}"
+    if limit is None or has is None:
+        return f"{side.name}: {side.reason}" if side.reason else f"{side.name} would have to be known otherwise: it is assumed that {side.assumption}"
+    return f"{side.name} needs eps < {limit:.3g}, has {has:.3g}; {_way_out(side, has / limit)}"
 
 
 def _way_out(side: Side, factor: float) -> str:
-    """What brings eps down by a factor: it falls like n^(-1/d) until the noise is reached."""
+    """What brings eps down by a factor: it falls like (log n / n)^(1/d) until the noise is reached."""
     if str(side.evidence.get("scale_source", "")).startswith("noise"):
         return "that is the noise: project the points onto a learned manifold, or take cleaner ones"
     n = side.evidence.get("n_points")
     if side.dim is None or n is None:
         return "more samples, or less noise"
     wanted = ROOM * factor**side.dim * n
+    if wanted > OUT_OF_REACH * n:
+        return f"no number of points will do in dimension {side.dim}; if the set has a lower one and the rest is noise, say dim=, or take cleaner points"
+    wanted *= math.log(wanted) / math.log(n)
     unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
-    return f"try {math.ceil(wanted / unit) * unit:,} points instead of {n:,}"
+    uneven = any("uneven density" in note for note in side.evidence.get("notes", ()))
+    where = ", more where they are sparse: if there are none to be had, the set ends there" if uneven else ""
+    return f"try {math.ceil(wanted / unit) * unit:,} points instead of {n:,}{where}"
 
 
 def _article(expected: Expectation | None) -> str:

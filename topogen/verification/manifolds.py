@@ -21,7 +21,6 @@ from topogen.topology.budget import Budget
 from topogen.topology.duality import orientability
 from topogen.topology.homology import Homology, homology
 from topogen.verification.certificate import dimension_certificate
-from topogen.verification.clouds import needed_scale
 from topogen.verification.distances import samples_to_data, to_manifold
 from topogen.verification.sides import Side, of_homology
 from topogen.verification.subjects import ManifoldSubject
@@ -101,8 +100,7 @@ def _wants_more(found: Homology) -> bool:
 
 def _asked(found: Homology, n: int, dim: int) -> int:
     """How many samples bring eps, which falls like n^(-1/d), where the rule needs it: at least twice as many, at most MOST."""
-    needed = needed_scale(found)
-    factor = 2.0 if needed is None else max(2.0, ROOM * (found.scale / needed) ** dim)
+    factor = 2.0 if found.needs is None else max(2.0, ROOM * ((found.finest or found.scale) / found.needs) ** dim)
     return int(min(MOST, factor * n))
 
 

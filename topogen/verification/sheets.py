@@ -30,7 +30,7 @@ from topogen.verification.verdict import SCHEMA_VERSION, Claim, Verdict, betti_t
 __all__ = ["Sheet", "SheetsResult", "verify_sheets"]
 
 MOST_SHEETS, LEAST = 6, 24
-PRICE = {Verdict.CONFIRMED: 0, Verdict.INCONCLUSIVE: 1, Verdict.REFUTED: 10}
+PRICE = {True: 0, None: 1, False: 10}
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _dealt(sides: Sequence[Side], wanted: Sequence[Expectation], primes: tuple[i
     places = max(len(sides), len(wanted))
     if places > MOST_SHEETS:
         return [*wanted[: len(sides)], *[None] * (len(sides) - len(wanted))]
-    prices = [[PRICE[decide(compare(side, of_expectation(name, primes), primes))] for name in wanted] for side in sides]
+    prices = [[max(PRICE[claim.holds] for claim in compare(side, of_expectation(name, primes), primes)) for name in wanted] for side in sides]
     slots = [*range(len(wanted)), *[-1] * (places - len(wanted))]
 
     def price(order: tuple[int, ...]) -> int:

@@ -1,12 +1,12 @@
 """A verdict and what it rests on: claims with a label each, never a bare boolean.
 
-    REFUTED        some deciding claim is known to fail
+    REFUTED        some deciding claim fails, and its label is better than heuristic
     CONFIRMED      every deciding claim is known to hold
     INCONCLUSIVE   otherwise; the undecided claims name the number that would decide them
 
 Labels, strongest first: "proved" (of the object itself), "proved-for-sample" (a theorem about the points given), "statistical" (a bound that
 holds with a stated confidence under the assumption), "heuristic" (evidence without such a bound). A CONFIRMED verdict is as strong as its
-weakest deciding claim, a REFUTED one as its strongest contradiction.
+weakest deciding claim, a REFUTED one as its strongest contradiction. Heuristic evidence against a subject leaves the verdict open.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Result:
             return None
         if self.verdict is Verdict.CONFIRMED:
             return weakest(*(c.label for c in self.claims if c.decides))
-        return min((c.label for c in self.claims if c.decides and c.holds is False), key=LABELS.index)
+        return strongest(*(c.label for c in self.claims if c.decides and c.holds is False))
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a verification result has three outcomes and is no boolean; compare result.verdict with Verdict.CONFIRMED, REFUTED or INCONCLUSIVE")
@@ -150,15 +150,20 @@ class Result:
 
 def decide(claims: Sequence[Claim]) -> Verdict:
     """The verdict that the deciding claims carry; INCONCLUSIVE where there are none."""
-    deciding = [claim.holds for claim in claims if claim.decides]
-    if False in deciding:
+    deciding = [claim for claim in claims if claim.decides]
+    if any(claim.holds is False and claim.label != "heuristic" for claim in deciding):
         return Verdict.REFUTED
-    return Verdict.CONFIRMED if deciding and None not in deciding else Verdict.INCONCLUSIVE
+    return Verdict.CONFIRMED if deciding and all(claim.holds for claim in deciding) else Verdict.INCONCLUSIVE
 
 
 def weakest(*labels: str) -> str:
     """The weakest of some labels."""
     return max(labels, key=LABELS.index)
+
+
+def strongest(*labels: str) -> str:
+    """The strongest of some labels."""
+    return min(labels, key=LABELS.index)
 
 
 def betti_text(betti: Betti) -> str:

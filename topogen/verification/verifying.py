@@ -27,6 +27,7 @@ from topogen.verification.conclusions import not_shown, summary
 from topogen.verification.distances import between_clouds
 from topogen.verification.grid import grid_claim, grid_side
 from topogen.verification.manifolds import FIRST, claims_about, sampled_side, shape_side
+from topogen.verification.meshes import as_mesh, mesh_side
 from topogen.verification.sides import Side, check_fields, compare, filled, of_expectation, signature
 from topogen.verification.subjects import ManifoldSubject, as_cloud, manifold_subject, names_topology
 from topogen.verification.verdict import Claim, Result, decide
@@ -42,6 +43,7 @@ def verify(
     fields: Sequence[int] = (2, 3),
     dim: int | None = None,
     closed: bool | None = None,
+    scale: float | None = None,
     n_samples: int | None = None,
     seed: int = 0,
     generator: torch.Generator | None = None,
@@ -53,13 +55,15 @@ def verify(
     """Verify that a subject has the homology of a cloud, or an expected one, or both.
 
     Args:
-        subject: a cloud (n, D) as tensor or array, the path of a file, a `Manifold`, or a model with `manifold` and `sample`.
+        subject: a cloud (n, D) as tensor or array, the path of a file, a `Manifold`, a model with `manifold` and `sample`, or a mesh (`trimesh.Trimesh`, a
+            file with faces), whose own homology is computed and not inferred from samples.
         against: another cloud or the path of one; for a manifold also its starts for sampling, in the same data units. A name or Betti numbers will do as well
             and are taken for `expect`.
         expect: a name such as "torus" or Betti numbers such as (1, 2, 1) or "1,2,1".
         fields: primes p; the verdict compares Betti numbers over every Z/p.
         dim: dimension of the set that the clouds sample, if known; a manifold says its own.
         closed: whether that set is known to be compact without boundary (lets duality help, from dimension 3 on it has to).
+        scale: a bound (data units) on the Hausdorff distance of the clouds and their sets, where it is known; None: estimated.
         n_samples: how many samples of a manifold; None: 10,000, doubled up to 50,000 while the answer is open.
         seed, generator: randomness; the seed is used where no generator is given. The same seed gives the same result.
         budget: limits of each computation of persistence.
@@ -85,17 +89,18 @@ def verify(
         raise InvalidInputError(f"n_samples: expected at least 2 samples, found {n_samples}; leave it None to let the rule ask")
     started = time.perf_counter()
     source = generator if generator is not None else torch.Generator().manual_seed(seed)
-    run = _Run(check_fields(fields), dim, closed, n_samples, budget, source, grid, _silent if quiet else _tell)
+    run = _Run(check_fields(fields), dim, closed, scale, n_samples, budget, source, grid, _silent if quiet else _tell)
     expected = None if expect is None else parse(expect)
     data = None if against is None else as_cloud(against, "against")
     manifold = manifold_subject(subject, data, source)
-    mine, samples, beside = run.of_cloud(as_cloud(subject, "subject"), data) if manifold is None else run.of_manifold(manifold, data)
+    mesh = as_mesh(subject) if manifold is None else None
+    mine, samples, beside = run.of_manifold(manifold, data) if manifold is not None else run.of_points(subject, mesh, data)
     theirs = None if data is None else run.of_data(data, mine)
     if fill and theirs is not None and manifold is not None and mine.decided:
         theirs = filled(theirs, mine)
     claims = (*_deciding(mine, theirs, expected, run.fields), *beside, *(() if theirs is None else theirs.beside))
     verdict = decide(claims)
-    name = manifold.name if manifold is not None else f"{len(samples)} x {samples.shape[1]} points"
+    name = manifold.name if manifold is not None else f"{len(samples)} x {samples.shape[1]} points" if mesh is None else f"mesh of {len(mesh[1])} triangles"
     return Result(
         verdict=verdict,
         claims=claims,
@@ -119,11 +124,20 @@ class _Run:
     fields: tuple[int, ...]
     dim: int | None
     closed: bool | None
+    scale: float | None
     n_samples: int | None
     budget: Budget | None
     generator: torch.Generator
     grid: int | None
     say: Callable[[str], None]
+
+    def of_points(self, subject: Any, mesh: tuple[Tensor, Tensor] | None, data: Tensor | None) -> tuple[Side, Tensor, list[Claim]]:
+        """As `of_cloud`, of a mesh where there is one, whose homology needs no scale; then the vertices."""
+        if mesh is None:
+            return self.of_cloud(as_cloud(subject, "subject"), data)
+        self.say(f"homology of subject: {len(mesh[1])} triangles")
+        side = mesh_side("subject", *mesh, self.fields)
+        return side, mesh[0], [*side.beside, *([] if data is None else between_clouds(mesh[0], data))]
 
     def of_cloud(self, cloud: Tensor, data: Tensor | None) -> tuple[Side, Tensor, list[Claim]]:
         """The side of a cloud, the cloud itself, and distance claims to the data."""
@@ -160,7 +174,7 @@ class _Run:
 
     def _side(self, name: str, cloud: Tensor, dim: int | None) -> Side:
         self.say(f"homology of {name}: {len(cloud)} points")
-        return cloud_side(name, cloud, self.fields, dim=dim, closed=self.closed, budget=self.budget, generator=self.generator)
+        return cloud_side(name, cloud, self.fields, dim=dim, closed=self.closed, scale=self.scale, budget=self.budget, generator=self.generator)
 
 
 def _sorted_out(against: Any, expect: Any) -> tuple[Any, Any]:
