@@ -4,7 +4,7 @@ Writes the evidence as JSON and a picture, and exits with the code of the verdic
 Without arguments it checks a Klein bottle in R^4. A check that never fails checks nothing, so the second line has to be refuted, and is:
 
     python examples/verify_in_a_pipeline.py
-    python examples/verify_in_a_pipeline.py data/torus.csv --expect klein_bottle
+    python examples/verify_in_a_pipeline.py data/sphere.csv --expect torus
     python examples/verify_in_a_pipeline.py MODEL_FOLDER --expect torus --json evidence.json
 """
 

@@ -71,10 +71,10 @@ def test_published_conformations_are_interpolated(tmp_path):
     assert SCRIPTS["interpolate_ring_molecules.py"] in done.stdout
 
 
-def test_the_pipeline_refutes_a_torus_as_a_klein_bottle(tmp_path):
-    done = run(tmp_path, "verify_in_a_pipeline.py", str(ROOT / "data" / "torus.csv"), "--expect", "klein_bottle", "--json", "evidence.json")
+def test_the_pipeline_refutes_a_sphere_as_a_torus(tmp_path):
+    done = run(tmp_path, "verify_in_a_pipeline.py", str(ROOT / "data" / "sphere.csv"), "--expect", "torus", "--json", "evidence.json")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "torus.csv: REFUTED as klein_bottle" in done.stdout
+    assert "sphere.csv: REFUTED as torus" in done.stdout
     assert json.loads((tmp_path / "evidence.json").read_text(encoding="utf-8"))["verdict"] == "REFUTED"
     size(tmp_path / "picture.png")
 
@@ -103,7 +103,7 @@ def test_the_ci_job_runs(tmp_path):
     for step in steps:
         done = subprocess.run(["bash", "-e", "-c", step], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    verdicts = {name: json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))["verdict"] for name in ("klein_bottle", "torus")}
-    assert verdicts == {"klein_bottle": "CONFIRMED", "torus": "REFUTED"}
-    swapped = steps[1].replace("--expect klein_bottle", "--expect torus")
+    verdicts = {name: json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))["verdict"] for name in ("klein_bottle", "sphere")}
+    assert verdicts == {"klein_bottle": "CONFIRMED", "sphere": "REFUTED"}
+    swapped = steps[1].replace("--expect torus", "--expect sphere")
     assert subprocess.run(["bash", "-e", "-c", swapped], cwd=tmp_path, env=environment, capture_output=True, timeout=SECONDS, check=False).returncode != 0
