@@ -25,7 +25,7 @@ from topogen.learning import Settings, carried_settings
 
 UNIFORM = math.log(4 * math.pi)
 # Smaller ones in short mode, to try it out.
-EVENTS_IN_SHORT, STEPS, STEPS_IN_SHORT = 1500, 4000, 150
+EVENTS_IN_SHORT, STEPS, STEPS_IN_SHORT = 1500, 8000, 150
 CLUSTERS, SPREAD = 5, 0.15
 
 

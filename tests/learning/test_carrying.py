@@ -100,6 +100,15 @@ def test_what_cannot_be_learned_from_is_refused():
         prepare(good, circle, context=torch.zeros(200, 2), held_out=good, generator=seeded())
 
 
+def test_clusters_are_told_from_smooth_densities():
+    circle = shapes.get("circle")
+    smooth = on_circle(2000, 3)
+    angle = 2 * torch.pi * torch.rand(100, 1, generator=seeded(), dtype=torch.float64) + 1e-3 * torch.randn(100, 20, generator=seeded(1), dtype=torch.float64)
+    knots = torch.stack([angle.flatten().cos(), angle.flatten().sin()], 1)
+    found = [prepare(x, circle, generator=seeded()).clustered for x in (smooth, smooth[:50], knots)]
+    assert found == [False, False, True]
+
+
 def test_a_few_far_points_are_left_out_and_told():
     circle = shapes.get("circle")
     found = prepare(torch.cat([on_circle(300, 3), 3 * on_circle(20, 4)]), circle, generator=seeded())

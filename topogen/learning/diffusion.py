@@ -68,7 +68,7 @@ def fit_diffusion(
         raise InvalidInputError(f"horizon: expected a variance >= 0, found {horizon}")
     prepared = prepare(points, manifold, context=context, held_out=held_out, uniform=uniform, ground=ground, generator=generator)
     base, times = _beginning(prepared, horizon)
-    field = field_for(prepared, sizes or Sizes(), generator, times)
+    field = field_for(prepared, sizes, generator, times)
     task = _Scores(prepared, base, times)
     return train_field(task, prepared, field, settings=settings, generator=generator, checkpoint=checkpoint, label="diffusion", quiet=quiet)[0]
 

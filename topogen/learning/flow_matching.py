@@ -61,7 +61,7 @@ def fit_flow(
     _check_base(base, manifold, context)
     prepared = prepare(points, manifold, context=context, held_out=held_out, uniform=uniform, ground=ground, generator=generator)
     start = _beginning(base, prepared, manifold, generator)
-    field = field_for(prepared, sizes or Sizes(), generator)
+    field = field_for(prepared, sizes, generator)
     task = _Velocities(prepared, start)
     found, made = train_field(task, prepared, field, settings=settings, generator=generator, checkpoint=checkpoint, label="flow matching", quiet=quiet)
     said = f"; {made.illegal:.1%} of the chords left the tube and were replaced by paths in M, {made.lost:.1%} of the pairs have none"
