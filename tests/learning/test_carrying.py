@@ -4,10 +4,11 @@ import pytest
 import torch
 from carried import FITS, SMALL, fitted, on_circle, seeded
 
-from topogen.distributions.pieces import Ground
+from topogen.distributions.pieces import Ground, Pieces
 from topogen.distributions.reverse import reverse_walk
 from topogen.errors import InvalidInputError
 from topogen.learning.carrying import carried_settings, prepare
+from topogen.learning.heating import heated_data
 from topogen.manifolds import ImplicitManifold, shapes
 from topogen.manifolds.tabulated import Tabulated
 
@@ -85,6 +86,16 @@ def test_samples_are_on_the_manifold_and_not_on_its_table(kind):
     x = found.sample((300,), seeded(1))
     off = [float((y.square() @ weights - 1).abs().max()) for y in (x, found.fast.project(x).points)]
     assert off[0] < 1e-7 < 1e-5 < off[1]
+
+
+def test_where_modes_tell_nothing_the_base_is_uniform():
+    x, circle = on_circle(600, 3), shapes.get("circle")
+    few = Ground(circle, circle.sample(80, seeded(1)), 2 * torch.pi)
+    assert heated_data(prepare(x, circle, ground=few, generator=seeded()), 0.0) is None
+    assert heated_data(prepare(x, circle, context=x.float(), generator=seeded()), 0.0) is None
+    found = FITS["diffusion"](x, circle, context=x.float(), sizes=SMALL, settings=carried_settings(16), generator=seeded(), quiet=True).distribution
+    assert isinstance(found.base, Pieces) and found.times[1] > 1
+    assert isinstance(FITS["flow"](x, circle, ground=few, sizes=SMALL, settings=carried_settings(16), quiet=True).distribution.base, Pieces)
 
 
 def test_what_cannot_be_learned_from_is_refused():

@@ -24,15 +24,19 @@ DECAYED = 0.01
 NOISE = 0.01
 BANDWIDTHS = 6.0
 LEAST_OF_CLASS = 50
+LEAST_NODES = 100
 _LEARNED = 20_000
 
 
 def heated_data(prepared: Prepared, least: float) -> tuple[Heated, float] | None:
-    """`heated` for data that are to be learned from; None above the dimension of tables, and for contexts of many values, whose laws no modes tell of."""
+    """`heated` for data to be learned from; None where no modes tell of their law: above the dimension of tables, on components with few uniform points,
+    and for contexts of many values."""
     context = prepared.learn_context
     classes, groups = (None, None) if context is None else context.unique(dim=0, return_inverse=True)
     many = classes is not None and len(classes) * LEAST_OF_CLASS > len(prepared.learn)
-    return None if many or prepared.ground.fast.dim > LARGEST_DIMENSION else heated(prepared.ground, prepared.learn, least, groups, classes)
+    if many or prepared.ground.fast.dim > LARGEST_DIMENSION or int(torch.bincount(prepared.ground.labels).min()) < LEAST_NODES:
+        return None
+    return heated(prepared.ground, prepared.learn, least, groups, classes)
 
 
 @torch.no_grad()
