@@ -17,6 +17,7 @@ from topogen import points
 from topogen.distributions import Uniform
 from topogen.learning import fit_fine_charts, fit_implicit
 from topogen.learning.chart_density import FittedCharts
+from topogen.learning.fitting import Fitted
 from topogen.learning.residual import fit_energy
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.shapes import FlatTorus, Torus
@@ -119,14 +120,19 @@ def test_circle(seed):
     print("\n" + markdown([found], tuple(found)))
 
 
+def split_earth(name: str, generator: torch.Generator) -> tuple[tuple[Tensor, ...], Fitted, Uniform]:
+    """Events to learn from, to choose by and to test with (80/10/10), the sphere learned from the first, and its uniform distribution."""
+    data = points.read(DATA / "earth" / f"{name}.csv", latlon=True)
+    order = torch.randperm(len(data), generator=generator)
+    parts = data[order].tensor_split([int(0.8 * len(data)), int(0.9 * len(data))])
+    fitted = fit_implicit(parts[0], 2, boundary=False, generator=generator, quiet=True)
+    return parts, fitted, Uniform(fitted.manifold, points=fitted.anchors, generator=generator)
+
+
 def earth(name: str, seed: int) -> Row:
     """The split of the floods among the energies; the sphere is learned from the first part."""
     generator = seeded(seed)
-    data = points.read(DATA / "earth" / f"{name}.csv", latlon=True)
-    order = torch.randperm(len(data), generator=generator)
-    training, validation, test = data[order].tensor_split([int(0.8 * len(data)), int(0.9 * len(data))])
-    fitted = fit_implicit(training, 2, boundary=False, generator=generator, quiet=True)
-    uniform = Uniform(fitted.manifold, points=fitted.anchors, generator=generator)
+    (training, validation, test), fitted, uniform = split_earth(name, generator)
     start = time.process_time()
     charted = fit_fine_charts(training, fitted.manifold, generator=generator)
     seconds = time.process_time() - start

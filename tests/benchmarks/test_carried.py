@@ -12,11 +12,10 @@ import time
 import pytest
 import torch
 from rows import Row, markdown, row
-from test_atlas_density import WrappedNormals, on_torus
+from test_atlas_density import WrappedNormals, on_torus, split_earth
 from test_energy import one_width
 from torch import Tensor
 
-from topogen import points
 from topogen.distributions.carried import Carried
 from topogen.distributions.pieces import Ground, ground_under
 from topogen.distributions.uniform import Uniform
@@ -150,11 +149,7 @@ def stretch_to_sphere(manifold: Manifold, x: Tensor) -> Tensor:
 
 def earth(kind: str, name: str, seed: int) -> Row:
     generator = seeded(seed)
-    data = points.read(DATA / "earth" / f"{name}.csv", latlon=True)
-    order = torch.randperm(len(data), generator=generator)
-    training, validation, test = data[order].tensor_split([int(0.8 * len(data)), int(0.9 * len(data))])
-    fitted = fit_implicit(training, 2, boundary=False, generator=generator, quiet=True)
-    uniform = Uniform(fitted.manifold, points=fitted.anchors, generator=generator)
+    (training, validation, test), fitted, uniform = split_earth(name, generator)
     ground = ground_under(fitted.manifold, fitted.anchors, uniform=uniform, generator=generator)
     start = time.process_time()
     found = FITS[kind](

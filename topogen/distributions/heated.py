@@ -18,12 +18,12 @@ from torch import Tensor
 
 from topogen.distributions.pieces import Ground
 from topogen.errors import InvalidInputError
+from topogen.geometry.spectrum import kernel_mean
 from topogen.sampling.brownian import brownian
 
 __all__ = ["FLOOR", "Heat", "Heated"]
 
 FLOOR = 3e-3
-_ROWS = 1000
 _SAME = 1e-4
 _ANY = -1
 
@@ -83,9 +83,7 @@ class Heated:
     def _relative(self, x: Tensor, c: int) -> Tensor:
         """g (n, G) at points of component c."""
         own = self.heat.owner == c
-        nodes, height, level = self.heat.nodes[own], self.heat.height[own], self.heat.crowding[own].log()
-        scale = 4 * self.heat.bandwidth[c]
-        return torch.cat([1 + torch.softmax(-torch.cdist(part, nodes).square() / scale - level, 1) @ height for part in x.split(_ROWS)])
+        return 1 + kernel_mean(x, self.heat.nodes[own], float(self.heat.bandwidth[c]), self.heat.crowding[own], self.heat.height[own])
 
     def _laws(self, context: Tensor | None, n: int) -> Tensor:
         """The law (n,) of every context; the last for none, and for NaN."""

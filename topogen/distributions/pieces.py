@@ -22,7 +22,7 @@ from topogen.manifolds.tabulated import LARGEST_DIMENSION, tabulate
 from topogen.sampling.brownian import brownian
 from topogen.sampling.pieces import pieces
 
-__all__ = ["Base", "Charted", "Ground", "Pieces", "PiecewiseBase", "data_weights", "ground_under"]
+__all__ = ["Base", "Charted", "Ground", "Pieces", "data_weights", "ground_under"]
 
 POOL = {1: 4000, 2: 20_000, 3: 40_000}
 _STIRRED = 2.0
@@ -75,7 +75,7 @@ class Ground:
 
 
 class Base(Protocol):
-    """Where a motion on a `ground` begins: `sample`, `log_density`."""
+    """Where a motion on a `ground` begins: `sample`, `within` components, `log_density`."""
 
     ground: Ground
 
@@ -86,10 +86,6 @@ class Base(Protocol):
     def log_density(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """log density (n,) at points (n, D) of M, against its volume."""
         ...
-
-
-class PiecewiseBase(Base, Protocol):
-    """One that also draws in a component: what flow matching couples data to."""
 
     def within(self, labels: Tensor, generator: torch.Generator | None = None, context: Tensor | None = None) -> Tensor:
         """A point (n, D) of the component that is named for each row (n,)."""

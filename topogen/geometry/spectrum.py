@@ -20,7 +20,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.neighbours import nearest, pairs_within
 
-__all__ = ["Modes", "slow_modes"]
+__all__ = ["Modes", "kernel_mean", "slow_modes"]
 
 POINTS = 10_000
 COUNT = 80
@@ -39,11 +39,13 @@ class Modes:
 
     def at(self, x: Tensor) -> Tensor:
         """phi (n, k) at points (n, D) of M."""
-        return torch.cat([self._at(part) for part in x.split(_ROWS)]) if len(x) else x.new_zeros(0, len(self.values))
+        return kernel_mean(x, self.points, self.bandwidth, self.crowding, self.vectors) / self.shares
 
-    def _at(self, x: Tensor) -> Tensor:
-        weight = torch.softmax(-torch.cdist(x, self.points).square() / (4 * self.bandwidth) - self.crowding.log(), 1)
-        return weight @ self.vectors / self.shares
+
+def kernel_mean(x: Tensor, points: Tensor, bandwidth: float, crowding: Tensor, values: Tensor) -> Tensor:
+    """sum_j P(x, x_j) v_j (n, k) at points x (n, D), for values v (m, k) at points (m, D) with crowding q (m,) and bandwidth e."""
+    level = crowding.log()
+    return torch.cat([torch.softmax(-torch.cdist(part, points).square() / (4 * bandwidth) - level, 1) @ values for part in x.split(_ROWS)])
 
 
 def slow_modes(points: Tensor, count: int = COUNT) -> Modes:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from topogen.distributions.field import FieldNetwork
 from topogen.distributions.flow_matching import FlowMatching
-from topogen.distributions.pieces import Charted, Ground, PiecewiseBase
+from topogen.distributions.pieces import Base, Charted, Ground
 from topogen.distributions.uniform import Uniform
 from topogen.errors import InvalidInputError
 from topogen.learning.carrying import Prepared, Sizes, field_for, prepare, without_some
@@ -71,7 +71,7 @@ def fit_flow(
 class _Velocities:
     """The task above, on routes at stratified times."""
 
-    def __init__(self, prepared: Prepared, base: PiecewiseBase) -> None:
+    def __init__(self, prepared: Prepared, base: Base) -> None:
         self.prepared, self.base = prepared, base
         self.router = Router(base, prepared.learn, prepared.reach, prepared.learn_context)
         self.rows = min(ROUTES, len(prepared.learn) * max(1, ROUTES // len(prepared.learn)))
@@ -96,7 +96,7 @@ class _Velocities:
         return FlowMatching(self.base, field, tolerance=tolerance)
 
 
-def _beginning(base: str, prepared: Prepared, manifold: Manifold, generator: torch.Generator | None) -> PiecewiseBase:
+def _beginning(base: str, prepared: Prepared, manifold: Manifold, generator: torch.Generator | None) -> Base:
     if base == "charts":
         return Charted(prepared.ground, fit_fine_charts(prepared.learn, manifold, generator=generator).distribution)
     known = heated_data(prepared, 0.0) if base == "heat" else None

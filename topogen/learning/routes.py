@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from topogen.distributions.pieces import PiecewiseBase
+from topogen.distributions.pieces import Base
 from topogen.geometry.paths import along, minimal_paths
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.geodesics import Geodesics
@@ -45,7 +45,7 @@ class Routes(NamedTuple):
 class Router:
     """Makes routes on a `ground` from draws of a `base` on it, to data (n, D) on M with contexts (n, c); `reach` of M in data units."""
 
-    def __init__(self, base: PiecewiseBase, data: Tensor, reach: float, context: Tensor | None = None) -> None:
+    def __init__(self, base: Base, data: Tensor, reach: float, context: Tensor | None = None) -> None:
         self.base, self.data, self.reach, self.ground = base, data, reach, base.ground
         self.fast, self.context = base.ground.fast, context
         self._component = base.ground.component(data)
