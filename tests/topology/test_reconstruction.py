@@ -56,7 +56,7 @@ def test_circles_at_the_sparsest_that_the_rule_allows(engine):
 
 def test_a_reach_that_the_points_deny_leaves_it_open():
     diagram = persistence(circle(100), max_degree=1, fields=(2,), engine="alpha")[2]
-    eps = math.sin(math.pi / 100)
+    eps = 2 * math.sin(math.pi / 200)
     assert Reconstruction(Rule("cech", 1.0, 1.0), eps, 0.0).read(diagram).betti == (1, 1)
     found = Reconstruction(Rule("cech", 1.0, 1.0), eps, 0.0, seen=0.05).read(diagram)
     assert found.betti == (None, None)
@@ -66,8 +66,19 @@ def test_a_reach_that_the_points_deny_leaves_it_open():
 
 def test_a_bar_at_a_part_of_the_interval_leaves_it_open():
     """A gap of .4 in a circle, with eps = .12 said of it: the loop closes at .2, within [.18, .24]."""
-    t = torch.linspace(0.2, 2 * math.pi - 0.2, 200, dtype=torch.float64)
-    diagram = persistence(torch.stack([t.cos(), t.sin()], 1), max_degree=1, fields=(2,), engine="alpha")[2]
-    found = Reconstruction(Rule("cech", 1.0, 1.0), 0.12, 0.0).read(diagram)
+    found = Reconstruction(Rule("cech", 1.0, 1.0), 0.12, 0.0).read(gapped())
     assert found.betti[1] is None
     assert "neither noise nor spanning" in found.reason
+
+
+def test_a_loop_that_begins_after_eps_leaves_it_open():
+    """The same gap with eps = .15: the loop is there on all of [.225, .3], but no set within eps of the points closes before .2."""
+    found = Reconstruction(Rule("cech", 1.0, 1.0), 0.15, 0.0).read(gapped())
+    assert found.betti == (1, None)
+    assert "after 0.15" in found.reason
+    assert found.limit == pytest.approx(math.sin(0.2) / 2)
+
+
+def gapped():
+    t = torch.linspace(0.2, 2 * math.pi - 0.2, 200, dtype=torch.float64)
+    return persistence(torch.stack([t.cos(), t.sin()], 1), max_degree=1, fields=(2,), engine="alpha")[2]

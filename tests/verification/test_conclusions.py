@@ -89,10 +89,10 @@ def test_a_known_scale_is_taken():
 
 
 def test_loops_that_noise_does_not_explain_are_shown_where_nothing_is_decided():
-    """A circle with noise of .3 per coordinate in R^6: undecided, and one loop is there; of a Gaussian in R^6 there is none."""
+    """A circle with noise of .15 per coordinate in R^6, at a stated scale: undecided, and one loop is there; of a Gaussian in R^6 there is none."""
     circle = torch.nn.functional.pad(Circle().sample(2000, generator()), (0, 4))
     noise = torch.randn(2000, 6, generator=generator(1), dtype=torch.float64)
-    found = verify(circle + 0.2 * noise, expect="circle")
+    found = verify(circle + 0.15 * noise, expect="circle", scale=1.0)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "; shown: subject: 1 loop among 400 of the points that noise does not explain" in found.summary
     claim = next(claim for claim in found.claims if "noise does not explain" in claim.text)

@@ -23,7 +23,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.neighbours import LocalFit, LocalPCA, local_fit, local_pca, nearest, terms
 
-__all__ = ["Scales", "boundary_points", "diameter", "estimate_scales", "neighbourhood_size"]
+__all__ = ["NoiseLevel", "Scales", "boundary_points", "diameter", "estimate_scales", "noise_level"]
 
 WIDE = 4.0
 TRIMMED = 7.0
@@ -78,9 +78,9 @@ def estimate_scales(points: Tensor, dim: int, *, generator: torch.Generator | No
     return Scales(dim, noise, float(spacing.median()), summary, diameter(points), spacing, reach, k, resolved)
 
 
-def neighbourhood_size(points: Tensor, dim: int, *, generator: torch.Generator | None = None) -> int:
-    """`Scales.k` of points (n, D), n at least dim + 2, alone: a small part of the work."""
-    return _pilot(points, dim, generator)[1]
+def noise_level(points: Tensor, dim: int, *, generator: torch.Generator | None = None) -> NoiseLevel:
+    """`Scales.noise`, `k` and `resolved` of points (n, D), n at least dim + 2, alone: a small part of the work."""
+    return _pilot(points, dim, generator)
 
 
 def diameter(points: Tensor) -> float:
@@ -117,6 +117,14 @@ def boundary_points(points: Tensor, dim: int, *, k: int | None = None) -> Tensor
     return mask
 
 
+class NoiseLevel(NamedTuple):
+    """Noise per normal coordinate, the neighbourhoods that show it, and whether one was wide enough to, as in `Scales`."""
+
+    noise: float
+    k: int
+    resolved: bool
+
+
 class _Width(NamedTuple):
     """What neighbourhoods of k points show: the median residual of their sheets and their median radius."""
 
@@ -125,18 +133,18 @@ class _Width(NamedTuple):
     radius: float
 
 
-def _pilot(points: Tensor, dim: int, generator: torch.Generator | None) -> tuple[float, int, bool]:
+def _pilot(points: Tensor, dim: int, generator: torch.Generator | None) -> NoiseLevel:
     """Noise from neighbourhoods WIDE to TRIMMED times wider than it; k as large as quadratic sheets still explain it; whether one was wide enough."""
     seen = list(_widths(points, dim, generator))
     wide = [width for width in seen if width.radius >= WIDE * width.residual]
     if not wide:
         best = max(seen, key=lambda width: width.radius / width.residual)
-        return best.residual, best.k, False
+        return NoiseLevel(best.residual, best.k, False)
     first = wide[0]
     fitting = [width for width in wide if width.residual <= LACK_OF_FIT * first.residual and width.radius <= STEADY * first.residual]
     trimmed = [width for width in fitting if width.radius <= TRIMMED * first.residual and width.residual <= SLIGHT * first.residual]
     noise = (trimmed or [first])[-1].residual if dim < points.shape[1] else 0.0
-    return noise, (fitting or [first])[-1].k, True
+    return NoiseLevel(noise, (fitting or [first])[-1].k, True)
 
 
 def _widths(points: Tensor, dim: int, generator: torch.Generator | None) -> Iterator[_Width]:

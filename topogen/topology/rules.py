@@ -134,17 +134,18 @@ def too_far(undecided: tuple[None, ...], eps: float, factor: float, end: float) 
     return Count(undecided, f"bars up to {factor * eps:.3g} cost more than allowed ({end:.3g}); needs eps < {limit:.3g}, has {eps:.3g}", limit)
 
 
-def constant(diagram: Diagram, near: float, far: float, eps: float) -> Count:
-    """Bars that contain [near, far], provided that no other bar meets it."""
+def constant(diagram: Diagram, near: float, far: float, eps: float, born: float = math.inf) -> Count:
+    """Bars that contain [near, far] and are born by `born` at the latest, provided that no other bar meets it."""
+    born = min(near, born)
     betti, reasons, limits = [], [], []
     for k, bars in enumerate(diagram.bars):
         b, d = np.minimum(bars, diagram.end).T if len(bars) else np.empty((2, 0))
         d = np.where(np.isinf(bars[:, 1]), math.inf, d) if len(bars) else d
-        through = (b <= near) & (d > far)
+        through = (b <= born) & (d > far)
         partial = (b < far) & (d > near) & ~through
         betti.append(None if partial.any() else int(through.sum()))
         if partial.any():
-            text, limit = _needed(k, b[partial], d[partial], near, far / eps)
+            text, limit = _needed(k, b[partial], d[partial], born, far / eps)
             reasons.append(f"{text}; needs eps < {limit:.3g}, has {eps:.3g}")
             limits.append(limit)
     # one reach stands behind all degrees: a bar that breaks it in one degree takes the others along; components need less than a reach
@@ -152,13 +153,13 @@ def constant(diagram: Diagram, near: float, far: float, eps: float) -> Count:
     return Count((*betti[:1], *(None if broken else b for b in betti[1:])), "; ".join(reasons), min(limits, default=None))
 
 
-def _needed(degree: int, births: NDArray[np.float64], deaths: NDArray[np.float64], near: float, factor: float) -> tuple[str, float]:
+def _needed(degree: int, births: NDArray[np.float64], deaths: NDArray[np.float64], born: float, factor: float) -> tuple[str, float]:
     """Why these bars leave a degree undecided, and the eps that would clear the way.
 
     Bars already alive must outlive factor * eps, bars born later must be born beyond it.
     """
-    late = births > near
+    late = births > born
     text = f"H_{degree}: {len(births)} bars neither noise nor spanning at this scale"
     if late.all():
-        return f"{text} (first born at {births.min():.3g}, after {near:.3g}): the set has features of that size", float(births.min()) / factor
+        return f"{text} (first born at {births.min():.3g}, after {born:.3g}): the set has features of that size", float(births.min()) / factor
     return text, float(deaths[~late].max()) / factor

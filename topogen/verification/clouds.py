@@ -3,7 +3,8 @@
 Where dimension and closedness are not given they are estimated as in `topogen.inspect`: dimension by local PCA (unless
 several dimensions are present), closedness by the absence of boundary points; a set of full dimension has a boundary. What the answer then owes to
 the estimate is said in its assumption, and numbers completed by Poincare duality under an estimated closedness are labelled heuristic. Where sheets cross
-(`topogen.strata`, looked for in up to 20,000 points) the set is no manifold: nothing is completed, and claims beside say where.
+(`topogen.strata`, looked for in up to 20,000 points) the set is no manifold: nothing is completed, and claims beside say where. Elsewhere a noisy cloud that
+stays undecided is looked at a second time without its noise (`denoised`).
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import torch
 from torch import Tensor
 
 from topogen.geometry.dimension import affine_hull, estimate_dimension
-from topogen.geometry.scales import boundary_points, neighbourhood_size
+from topogen.geometry.scales import boundary_points, noise_level
 from topogen.strata import Stratum, find_strata
 from topogen.topology.budget import Budget
 from topogen.topology.homology import Homology, homology
 from topogen.topology.landmarks import distinct_rows
+from topogen.verification.denoised import denoised, second_look
 from topogen.verification.loops_shown import loops_claim
 from topogen.verification.sides import Side, of_homology
 from topogen.verification.singular import strata_claims
@@ -51,10 +53,12 @@ def cloud_side(
     """
     points = distinct_rows(cloud)
     read = _read(points, dim, closed, generator)
-    judge = functools.partial(homology, read.inside, dim=read.dim, fields=fields, scale="auto" if scale is None else scale, budget=budget, generator=generator)
-    found = judge(closed=read.closed, crossing=bool(read.strata))
+    judge = functools.partial(homology, dim=read.dim, fields=fields, scale="auto" if scale is None else scale, budget=budget, generator=generator)
+    found = judge(read.inside, closed=read.closed, crossing=bool(read.strata))
     if closed is None and read.closed and "closed set" in found.reason:
         found, read = _as_no_manifold(found, read, judge)
+    if None in found.betti.values() and scale is None:
+        found = _without_noise(found, read, judge, generator)
     side = of_homology(name, found, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption)
     crossings = strata_claims(name, read.inside, read.dim, read.strata) if read.dim is not None else ()
     tested = () if side.decided else loops_claim(name, read.inside, budget, generator)
@@ -63,12 +67,18 @@ def cloud_side(
     return replace(side, label="heuristic") if by_duality else side
 
 
-def _as_no_manifold(found: Homology, read: _Reading, judge: Callable[[], Homology]) -> tuple[Homology, _Reading]:
+def _as_no_manifold(found: Homology, read: _Reading, judge: Callable[[Tensor], Homology]) -> tuple[Homology, _Reading]:
     """Homology without the estimated closedness, which a law of closed manifolds contradicts, where the spanning rule then decides; else as it was."""
-    again = judge()
+    again = judge(read.inside)
     if "spanning" not in again.rule or None in again.betti.values():
         return found, read
     return again, replace(read, closed=None, assumption="no closed manifold, whose laws these numbers break")
+
+
+def _without_noise(found: Homology, read: _Reading, judge: Callable[..., Homology], generator: torch.Generator | None) -> Homology:
+    """Undecided homology of a set of known dimension whose sheets do not cross, looked at a second time without the noise, where there is some."""
+    cloud = None if read.dim is None or read.strata else denoised(read.inside, read.dim, generator=generator)
+    return found if cloud is None else second_look(found, cloud, functools.partial(judge, closed=read.closed))
 
 
 def _shown(name: str, found: Homology) -> tuple[Claim, ...]:
@@ -114,5 +124,5 @@ def _dimension(points: Tensor, generator: torch.Generator | None) -> int | None:
 
 
 def _has_boundary(points: Tensor, dim: int, generator: torch.Generator | None) -> bool:
-    k = neighbourhood_size(points, dim, generator=generator)
+    k = noise_level(points, dim, generator=generator).k
     return int(boundary_points(points, dim, k=k).sum()) > max(1.0, _BOUNDARY_SHARE * len(points))

@@ -1,0 +1,88 @@
+"""The second look at noisy clouds: what it decides, what it leaves alone, and that it makes no topology of its own."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from topogen.manifolds import shapes
+from topogen.manifolds.shapes import Circle
+from topogen.topology import homology
+from topogen.verification import Verdict, verify
+from topogen.verification import denoised as module
+from topogen.verification.denoised import denoised, second_look
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def noisy(shape, n, share, seed=0):
+    source = generator(seed)
+    x = shape.sample(n, generator=source)
+    return x + share * 2 * float((x - x.mean(0)).norm(dim=1).max()) * torch.randn(x.shape, generator=source, dtype=x.dtype)
+
+
+def gaussian(n, dim, seed=0):
+    return torch.randn(n, dim, generator=generator(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("name", "n"), [("trefoil_knot", 2000), ("two_spheres", 6000)])
+def test_noise_wider_than_the_rules_allow_is_taken_off(name, n):
+    found = verify(noisy(shapes.get(name), n, 0.01), expect=name)
+    assert found.verdict is Verdict.CONFIRMED
+    assert found.label == "heuristic"
+    assert "moved onto quadratic sheets" in found.claims[0].assumption
+    assert any("as they are the points do not decide" in note for note in found.claims[0].evidence["notes"])
+
+
+def test_moved_points_are_nearer_to_the_set():
+    cloud = noisy(Circle(), 2000, 0.02)
+    found = denoised(cloud, 1, generator=generator())
+    assert found.noise == pytest.approx(0.04, rel=0.15)
+    assert float((found.points.norm(dim=1) - 1).abs().mean()) < 0.3 * float((cloud.norm(dim=1) - 1).abs().mean())
+    assert found.moved == pytest.approx(0.04 * 0.6745, rel=0.2), "the median of |N(0, sigma)| is .6745 sigma"
+
+
+@pytest.mark.parametrize(("cloud", "dim"), [(Circle().sample(1000, generator=generator()), 1), (gaussian(500, 2), 2), (gaussian(500, 2), 0)])
+def test_nothing_is_moved_without_noise_or_without_normal_directions(cloud, dim):
+    assert denoised(cloud, dim, generator=generator()) is None
+
+
+def test_many_points_are_thinned_evenly(monkeypatch):
+    monkeypatch.setattr(module, "MOST_POINTS", 600)
+    cloud = noisy(Circle(), 1000, 0.02)
+    assert len(denoised(cloud, 1, generator=generator()).points) == 600
+
+
+@pytest.mark.parametrize("expect", ["circle", "hopf_link"])
+def test_a_blob_told_to_be_a_curve_is_no_circle(expect):
+    source = generator(1)
+    disc = 2 * torch.rand(6000, 2, generator=source, dtype=torch.float64) - 1
+    for cloud in (gaussian(3000, 3), disc[disc.norm(dim=1) < 1], gaussian(3000, 8)):
+        assert verify(cloud, expect=expect, dim=1).verdict is not Verdict.CONFIRMED
+
+
+def test_an_arc_is_not_closed_by_it():
+    angle = (2 * math.pi - 0.8) * torch.rand(2000, generator=generator(2), dtype=torch.float64)
+    arc = torch.stack([angle.cos(), angle.sin()], 1) + 0.05 * gaussian(2000, 2, 3)
+    assert verify(arc, expect="circle").verdict is not Verdict.CONFIRMED
+
+
+def test_a_second_look_that_contradicts_or_decides_nothing_is_dropped():
+    cloud = noisy(Circle(), 1000, 0.03)
+    moved = denoised(cloud, 1, generator=generator())
+    good = homology(moved.points, dim=1, closed=True, generator=generator())
+    open_one = replace(good, decided={2: (1, None), 3: (1, None)}, reason="too coarse")
+    assert second_look(open_one, moved, lambda _: good).decided == good.decided
+    other = replace(good, decided={2: (2, None), 3: (2, None)}, reason="too coarse")
+    for first, again in ((other, good), (open_one, open_one)):
+        left = second_look(first, moved, lambda _, again=again: again)
+        assert left.decided == first.decided
+        assert "decide no more" in left.notes[-1]
+
+
+def test_a_stated_scale_is_not_replaced():
+    cloud = noisy(shapes.get("trefoil_knot"), 2000, 0.01)
+    assert verify(cloud, expect="trefoil", scale=0.5).verdict is Verdict.INCONCLUSIVE
