@@ -37,6 +37,7 @@ SECTIONS = (
     ("Charts: floods and earthquakes on a learned sphere", "atlas_density_earth"),
     ("Charts: protein torsions on the flat torus", "atlas_density_protein"),
     ("Diffusions and flows: closed forms on learned manifolds", "carried"),
+    ("Diffusions and flows: what draws of the truth score against the same held-out points", "carried_exact"),
     ("Diffusions and flows: floods and earthquakes on a learned sphere", "carried_earth"),
     ("Diffusions and flows: eigenfunctions on a learned bunny", "carried_bunny"),
     ("Flows: RNA torsions on the flat 7-torus", "carried_rna"),
