@@ -146,7 +146,8 @@ def homology(
     chosen, eps, diagrams = _diagrams(search, degree, fields, filtration, budget)
     told = _told_orientable(cloud, chosen, eps, dim, closed) if orientable is None else ""
     seen = math.inf if crossing else seen_reach(cloud, search.rough_dim, rule.reach * eps.eps, eps.off)
-    found = _judge(diagrams, eps, rule, seen, chosen, len(cloud), dim, closed, True if told else orientable, crossing, search.vouched)
+    known = _Known(dim, closed, True if told else orientable, crossing, search.vouched, seen)
+    found = _judge(_Evidence(diagrams, eps, rule, chosen, len(cloud)), known)
     above = (f"degrees above {degree} were not computed",) if dim is None and degree < cloud.shape[1] - 1 else ()
     warning = tuple(filter(None, [told, evenness(cloud, PROBES).to_text()]))
     finest = eps.eps if search.finest is None else min(eps.eps, search.finest)
@@ -227,47 +228,66 @@ class _Try(NamedTuple):
         return min([*limits, self.vouched]) if limits or math.isfinite(self.vouched) else None
 
 
-def _spanning(diagrams: dict[int, Diagram], scale: Scale, rule: Rule, seen: float, crossing: bool) -> _Try:
+class _Known(NamedTuple):
+    """What is known of M: dimension, closedness, orientability, whether its sheets cross, whether the noise of the points is known (`vouched`), and the least
+    reach that the points show (`seen`, data units)."""
+
+    dim: int | None
+    closed: bool | None
+    orientable: bool | None
+    crossing: bool
+    vouched: bool
+    seen: float
+
+
+class _Evidence(NamedTuple):
+    """What is computed: diagrams by field of `chosen` landmarks of n points, at a scale, under the constants of the filtration."""
+
+    diagrams: dict[int, Diagram]
+    scale: Scale
+    rule: Rule
+    chosen: Landmarks
+    n_points: int
+
+
+def _judge(evidence: _Evidence, known: _Known) -> Homology:
+    """The strongest answer of the rules: spanning, reconstruction where the noise is known, plateau; else what each of them needs."""
+    tries = [_spanning(evidence, known), *([_reconstruction(evidence, known)] if known.vouched else []), _plateau(evidence, known)]
+    found = [_by_laws(_answer(one, evidence), known) for one in tries]
+    return _strongest(found, [one.limit for one in tries])
+
+
+def _spanning(evidence: _Evidence, known: _Known) -> _Try:
     """The spanning rule; where the points show less reach than it assumes, or sheets cross, it is evidence only."""
+    diagrams, scale, rule, *_ = evidence
     counts = {p: spanning(diagram, scale.eps, rule) for p, diagram in diagrams.items()}
     far = f"{rule.reach:.3g} eps = {rule.reach * scale.eps:.3g}"
-    if crossing:
+    if known.crossing:
         return _Try(rule.name, "heuristic", f"thickening the set changes no homology up to {far}, not checked by the data", counts)
-    if seen < rule.reach * scale.eps:
-        return _Try(
-            rule.name,
-            "heuristic",
-            f"thickening the set changes no homology up to {far}, though the points show a reach of {seen:.3g}",
-            counts,
-            seen / rule.reach,
-        )
-    return _Try(rule.name, "proved-for-sample" if scale.given else "statistical", f"reach > {far}, {NO_LESS}", counts)
+    if known.seen < rule.reach * scale.eps:
+        assumption = f"thickening the set changes no homology up to {far}, though the points show a reach of {known.seen:.3g}"
+        return _Try(rule.name, "heuristic", assumption, counts, known.seen / rule.reach)
+    return _Try(rule.name, _label(scale), f"reach > {far}, {NO_LESS}", counts)
 
 
-def _judge(
-    diagrams: dict[int, Diagram],
-    scale: Scale,
-    rule: Rule,
-    seen: float,
-    chosen: Landmarks,
-    n_points: int,
-    dim: int | None,
-    closed: bool | None,
-    orientable: bool | None,
-    crossing: bool,
-    vouched: bool,
-) -> Homology:
-    """The strongest answer of the rules: spanning, reconstruction where the noise is known (`vouched`), plateau; else what each of them needs."""
-    known = dim is not None and closed is True
-    tries = [_spanning(diagrams, scale, rule, seen, crossing)]
-    if vouched:
-        second = Reconstruction(rule, scale.eps, scale.off, seen)
-        tries.append(_Try(second.name, "proved-for-sample" if scale.given else "statistical", second.assumption, second.read_all(diagrams)))
-    weak = {p: plateau(diagram, scale.eps, rule, known=known, whole=known and len(diagram.bars) > (dim or 0)) for p, diagram in diagrams.items()}
-    name = f"{rule.filtration.capitalize()} plateau rule {'[eps, 1.5 eps]' if known else '[.8 eps, 2 eps]'}"
-    tries.append(_Try(name, "heuristic", f"no feature of the set is smaller than some 2 eps = {2 * scale.eps:.3g}, not checked by the data", weak))
-    found = [_by_laws(_answer(one, rule, scale, chosen, n_points, diagrams), dim, closed, orientable) for one in tries]
-    return _strongest(found, [one.limit for one in tries])
+def _reconstruction(evidence: _Evidence, known: _Known) -> _Try:
+    """The reconstruction rule, which needs to know the noise."""
+    rule = Reconstruction(evidence.rule, evidence.scale.eps, evidence.scale.off, known.seen)
+    return _Try(rule.name, _label(evidence.scale), rule.assumption, rule.read_all(evidence.diagrams))
+
+
+def _plateau(evidence: _Evidence, known: _Known) -> _Try:
+    """The plateau rule: evidence only."""
+    diagrams, scale, rule, *_ = evidence
+    told = known.dim is not None and known.closed is True
+    counts = {p: plateau(diagram, scale.eps, rule, known=told, whole=told and len(diagram.bars) > (known.dim or 0)) for p, diagram in diagrams.items()}
+    name = f"{rule.filtration.capitalize()} plateau rule {'[eps, 1.5 eps]' if told else '[.8 eps, 2 eps]'}"
+    return _Try(name, "heuristic", f"no feature of the set is smaller than some 2 eps = {2 * scale.eps:.3g}, not checked by the data", counts)
+
+
+def _label(scale: Scale) -> str:
+    """Of what a theorem says, by where its scale comes from."""
+    return "proved-for-sample" if scale.given else "statistical"
 
 
 def _strongest(found: list[Homology], limits: list[float | None]) -> Homology:
@@ -287,7 +307,8 @@ def _largest(limits: list[float | None]) -> float | None:
     return max((limit for limit in limits if limit is not None), default=None)
 
 
-def _answer(one: _Try, rule: Rule, scale: Scale, chosen: Landmarks, n_points: int, diagrams: dict[int, Diagram]) -> Homology:
+def _answer(one: _Try, evidence: _Evidence) -> Homology:
+    diagrams, scale, rule, chosen, n_points = evidence
     first = next(iter(diagrams.values()))
     return Homology(
         decided={p: count.betti for p, count in one.counts.items()},
@@ -306,13 +327,13 @@ def _answer(one: _Try, rule: Rule, scale: Scale, chosen: Landmarks, n_points: in
     )
 
 
-def _by_laws(found: Homology, dim: int | None, closed: bool | None, orientable: bool | None) -> Homology:
+def _by_laws(found: Homology, known: _Known) -> Homology:
     """Complete by duality where M is closed of known dimension; what breaks a law becomes undecided."""
     decided: Decided = found.decided
-    notes: list[str] = []
+    dim, closed, notes = known.dim, known.closed, list[str]()
     # a computed degree that is undecided says that the scale is too coarse: duality must not paper over it
     if closed and dim is not None and not any(None in b for b in decided.values()):
-        decided, notes = complete(decided, dim, orientable)
+        decided, notes = complete(decided, dim, known.orientable)
     elif dim is not None:
         decided = {p: (*b, *(None,) * (dim + 1 - len(b))) for p, b in decided.items()}
     broken = contradiction(decided, dim, closed, all_degrees=dim is not None and all(len(b) > dim for b in decided.values()))
