@@ -10,6 +10,7 @@ from topogen.errors import InvalidInputError
 from topogen.learning.carrying import carried_settings, prepare
 from topogen.learning.heating import heated_data
 from topogen.manifolds import ImplicitManifold, shapes
+from topogen.manifolds.shapes import Torus
 from topogen.manifolds.tabulated import Tabulated
 
 KINDS = ("diffusion", "flow")
@@ -101,7 +102,7 @@ def test_where_modes_tell_nothing_the_base_is_uniform():
 def test_what_cannot_be_learned_from_is_refused():
     circle = shapes.get("circle")
     good = on_circle(200, 3)
-    with pytest.raises(InvalidInputError, match="farther than half the reach"):
+    with pytest.raises(InvalidInputError, match="are farther than"):
         prepare(torch.cat([good, 3 * good]), circle, generator=seeded())
     with pytest.raises(InvalidInputError, match="at least 20 points"):
         prepare(good[:10], circle, generator=seeded())
@@ -109,6 +110,17 @@ def test_what_cannot_be_learned_from_is_refused():
         prepare(good, circle, context=torch.zeros(3, 2), generator=seeded())
     with pytest.raises(InvalidInputError, match="held_out: points"):
         prepare(good, circle, context=torch.zeros(200, 2), held_out=good, generator=seeded())
+
+
+def test_data_rougher_than_a_surface_of_small_reach_are_not_left_out():
+    """Off a torus of reach .1 by .07, which is above half of it, and by .3."""
+    torus = Torus(1.0, 0.1)
+    x = torus.sample(500, seeded())
+    outwards = x - torch.nn.functional.normalize(x * x.new_tensor([1.0, 1.0, 0.0]), dim=1)
+    near, far = x + 0.7 * outwards, x[:40] + 3 * outwards[:40]
+    found = prepare(torch.cat([near, far]), torus, generator=seeded())
+    assert len(found.learn) + len(found.judge) == 500
+    assert "40 of 540 points are far" in " ".join(found.notes)
 
 
 def test_clusters_are_told_from_smooth_densities():

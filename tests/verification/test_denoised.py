@@ -50,10 +50,11 @@ def test_nothing_is_moved_without_noise_or_without_normal_directions(cloud, dim)
     assert denoised(cloud, dim, generator=generator()) is None
 
 
-def test_many_points_are_thinned_evenly(monkeypatch):
-    monkeypatch.setattr(module, "MOST_POINTS", 600)
+def test_of_many_points_some_are_moved_onto_sheets_of_all(monkeypatch):
     cloud = noisy(Circle(), 1000, 0.02)
-    assert len(denoised(cloud, 1, generator=generator()).points) == 600
+    all_of_them = denoised(cloud, 1, generator=generator())
+    monkeypatch.setattr(module, "MOST_NEIGHBOURS", 500 * all_of_them.k)
+    assert torch.allclose(denoised(cloud, 1, generator=generator()).points, all_of_them.points[::2], atol=1e-12)
 
 
 @pytest.mark.parametrize("expect", ["circle", "hopf_link"])

@@ -20,12 +20,11 @@ _CHUNK = 1000
 _BALL_TO_CYLINDER = 1.2  # more, and on a bent curve the cylinder picks up what has bent back over its plane
 
 
-def onto_sheets(points: Tensor, dim: int, k: int) -> Tensor:
-    """Points (n, D) moved to the centres of quadratic sheets of dimension `dim` fitted to `k` neighbours and themselves."""
-    others = nearest(points, min(k, len(points) - 1))[1]
-    own = torch.arange(len(points), device=points.device).unsqueeze(1)
-    indices = torch.cat([own, others], 1)
-    first = _sheets(points, points, indices, dim)
+def onto_sheets(points: Tensor, dim: int, k: int, queries: Tensor | None = None) -> Tensor:
+    """Distinct points (n, D), or those `queries` (q, D) of them, moved to the centres of quadratic sheets of dimension `dim` fitted to `k` neighbours and
+    themselves."""
+    queries = points if queries is None else queries
+    first = _sheets(points, queries, nearest(points, min(k + 1, len(points)), queries)[1], dim)
     around = nearest(points, min(int(_BALL_TO_CYLINDER * k), len(points)), first.centre)[1]
     parts = zip(first.centre.split(_CHUNK), first.tangent.split(_CHUNK), around.split(_CHUNK), strict=True)
     within = torch.cat([_cylinder(points, k, *part) for part in parts])

@@ -20,7 +20,7 @@ from topogen.manifolds.base import Manifold
 __all__ = ["Prepared", "Sizes", "carried_settings", "field_for", "prepare", "without_some"]
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 2000
-FAR_SHARE = 0.2
+FAR, FAR_SHARE = 0.1, 0.2
 LEAST = 20
 FINEST, CAP = 0.5, 30.0
 STEPS = 8000
@@ -77,8 +77,9 @@ def prepare(
 ) -> Prepared:
     """Data (n, D) brought onto M and split, unless `held_out` (m, D) are given to judge by; a tenth, at most 2000, is held out otherwise.
 
-    Components of M that hold no data have weight 0. Raises InvalidInputError for fewer than 20 points on M, when more than a fifth of the data is farther
-    from M than half its reach, or for a context of another length than the data.
+    Data are far from M that are farther than half its reach and than a tenth of its radius (root mean square): a surface smoother than its data has a reach
+    below what it smooths away. They are left out. Components of M that hold no data have weight 0. Raises InvalidInputError for fewer than 20 points on M, when
+    more than a fifth of the data is far from it, or for a context of another length than the data.
     """
     context = _checked_context(context, len(points))
     if held_out is not None and context is not None:
@@ -86,11 +87,12 @@ def prepare(
     ground = ground_under(manifold, points, uniform=uniform, generator=generator) if ground is None else ground
     some = ground.pool[:2000]
     reach = low_reach(some, ground.fast.tangent_basis(some))
-    data, kept = _on(manifold, points.detach().double(), reach)
+    near = max(0.5 * reach, FAR * _radius(ground.pool))
+    data, kept = _on(manifold, points.detach().double(), near)
     context = None if context is None else context[kept]
     order = torch.randperm(len(data), generator=generator)
     apart = 0 if held_out is not None else min(MOST_HELD_OUT, round(HELD_OUT * len(data)))
-    learn, judge = data[order[apart:]], data[order[:apart]] if held_out is None else _on(manifold, held_out.detach().double(), reach)[0]
+    learn, judge = data[order[apart:]], data[order[:apart]] if held_out is None else _on(manifold, held_out.detach().double(), near)[0]
     weights = data_weights(ground, learn)
     notes = [f"components: {ground.count}, with shares {', '.join(f'{w:.3f}' for w in weights.tolist())} of the data"] if ground.count > 1 else []
     notes += [f"data: {int((~kept).sum())} of {len(kept)} points are far from the manifold and were left out"] if not bool(kept.all()) else []
@@ -104,13 +106,17 @@ def field_for(prepared: Prepared, sizes: Sizes | None, generator: torch.Generato
     """A network for data like these: centred and scaled to them, with frequencies up to a turn in a dozen spacings; larger for data in fine clusters."""
     sizes = (FOR_CLUSTERS if prepared.clustered else Sizes()) if sizes is None else sizes
     pool, context = prepared.ground.pool, prepared.learn_context
-    centre = pool.mean(0)
-    scale = float((pool - centre).square().sum(1).mean().sqrt())
+    centre, scale = pool.mean(0), _radius(pool)
     finest = min(max(FINEST * scale / max(prepared.spacing, 1e-9 * scale), 2.0), CAP) if sizes.finest is None else sizes.finest
     number = 0 if context is None else context.shape[1]
     return FieldNetwork(
         centre, scale, finest=finest, features=sizes.features, width=sizes.width, depth=sizes.depth, context=number, times=times, generator=generator
     )  # fmt: skip
+
+
+def _radius(points: Tensor) -> float:
+    """Root mean square distance of points (n, D) from their mean."""
+    return float((points - points.mean(0)).square().sum(1).mean().sqrt())
 
 
 def without_some(context: Tensor | None, rows: Tensor, generator: torch.Generator | None) -> Tensor | None:
@@ -131,13 +137,13 @@ def _crowding(points: Tensor, dim: int) -> tuple[float, bool]:
     return float(distance[:, 0].median()), float((distance[:, 0] / distance[:, -1].clamp_min(1e-300)).median()) < CLUSTERED * expected
 
 
-def _on(manifold: Manifold, points: Tensor, reach: float) -> tuple[Tensor, Tensor]:
+def _on(manifold: Manifold, points: Tensor, near: float) -> tuple[Tensor, Tensor]:
     """Data on M (m, D) and the mask (n,) of those that are near enough."""
     found = manifold.project(points)
-    kept = found.converged & ((found.points - points).norm(dim=-1) <= 0.5 * reach)
+    kept = found.converged & ((found.points - points).norm(dim=-1) <= near)
     if float((~kept).double().mean()) > FAR_SHARE or int(kept.sum()) < LEAST:
         raise InvalidInputError(
-            f"points: {int((~kept).sum())} of {len(points)} are farther than half the reach ({0.5 * reach:.3g}) from {manifold!r}, or have no projection;"
+            f"points: {int((~kept).sum())} of {len(points)} are farther than {near:.3g} from {manifold!r}, or have no projection;"
             f" at least {LEAST} points and {1 - FAR_SHARE:.0%} of them have to be near it"
         )
     return found.points[kept].detach(), kept

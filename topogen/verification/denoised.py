@@ -23,33 +23,37 @@ from topogen.topology.homology import Homology
 __all__ = ["Denoised", "denoised", "second_look"]
 
 LEAST_NOISE = 2e-3
-MOST_POINTS = 50_000
+MOST_NEIGHBOURS = 20_000_000
 
 
 @dataclass(frozen=True)
 class Denoised:
-    """Points (n, D) moved onto sheets of k neighbours; the noise these show per normal coordinate and the median move, in data units."""
+    """Points (m, D) of n, moved onto sheets of k neighbours; the noise these show per normal coordinate and the median move, in data units."""
 
     points: Tensor
+    n: int
     k: int
     noise: float
     moved: float
 
     def to_text(self) -> str:
         """What was done, in words."""
-        return f"quadratic sheets of {self.k} of {len(self.points)} neighbours (noise {self.noise:.3g}, median move {self.moved:.3g})"
+        return f"quadratic sheets of {self.k} of {self.n} neighbours (noise {self.noise:.3g}, median move {self.moved:.3g})"
 
 
 def denoised(points: Tensor, dim: int, *, generator: torch.Generator | None = None) -> Denoised | None:
-    """Distinct points (n, D) of a set of dimension `dim` without their noise, of 50,000 of them where there are more; None where no noise is seen."""
-    points = points[torch.arange(min(len(points), MOST_POINTS)) * len(points) // min(len(points), MOST_POINTS)]
-    if not 1 <= dim < points.shape[1] or len(points) < dim + 2:
+    """Distinct points (n, D) of a set of dimension `dim` without their noise; None where none is seen. Where k is so large that moving all of them costs too
+    much, evenly chosen ones are moved, onto sheets fitted to all."""
+    n = len(points)
+    if not 1 <= dim < points.shape[1] or n < dim + 2:
         return None
     level = noise_level(points, dim, generator=generator)
     if not level.resolved or level.noise <= LEAST_NOISE * diameter(points):
         return None
-    moved = onto_sheets(points, dim, level.k)
-    return Denoised(moved, level.k, level.noise, float((moved - points).norm(dim=1).median()))
+    count = min(n, MOST_NEIGHBOURS // level.k)
+    some = points[torch.arange(count) * n // count]
+    moved = onto_sheets(points, dim, level.k, some)
+    return Denoised(moved, n, level.k, level.noise, float((moved - some).norm(dim=1).median()))
 
 
 def second_look(first: Homology, cloud: Denoised, judge: Callable[[Tensor], Homology]) -> Homology:
