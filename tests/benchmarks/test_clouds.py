@@ -41,6 +41,7 @@ OURS = {
     "Moebius band": ("moebius_band.csv", "moebius_band"), "Swiss roll": ("swiss_roll.csv", "swiss_roll"),
     "two spheres, noisy": ("two_spheres_noisy.csv", "two_spheres"), "rotations": ("rotations.npy", "so3"), "genus two": ("genus_two.csv", "genus 2"),
 }  # fmt: skip
+LEG, CYCLIC = "activities_p1_left_leg.csv", ("a09", "a13", "a14", "a18")
 PATCHES, EARTH, TORSION = "image_patches", "earth", "--angles"
 PHI_PSI = ("--columns", "phi_rad,psi_rad", TORSION, "radians")
 REAL = {
@@ -52,8 +53,9 @@ REAL = {
     "image patches, core, told the dimension": Cloud(DATA / PATCHES / "nk300c30Dct.mat", "circle", ("--dim", "1")),
     "image patches, 5000 of all": Cloud(DATA / PATCHES / "n50000Dct.mat", "klein_bottle", true=None),
     "image patches, 5000 of all, as sphere(7)": Cloud(DATA / PATCHES / "n50000Dct.mat", "sphere(7)", true=None),
-    **{f"activity {a}, delays": Cloud(DATA / "activities" / f"activities_p1_left_leg.csv#{a}", "circle", true=None) for a in ("a09", "a13", "a14", "a18")},
-    "activities, accelerations": Cloud(DATA / "activities" / "activities_p1_left_leg.csv", "circle", ("--columns", "0,1,2"), None),
+    **{f"activity {a}, delays": Cloud(DATA / "activities" / f"{LEG}#{a}", "circle", true=None) for a in CYCLIC},
+    **{f"activity {a}, told the dimension": Cloud(DATA / "activities" / f"{LEG}#{a}", "circle", ("--dim", "1"), None) for a in CYCLIC},
+    "activities, accelerations": Cloud(DATA / "activities" / LEG, "circle", ("--columns", "0,1,2"), None),
     "protein torsions": Cloud(DATA / "protein_torsion" / "top500_phi_psi.csv", "flat_torus", PHI_PSI, None),
     "RNA torsions": Cloud(DATA / "rna_torsion" / "rna.tsv", "flat_torus(7)", ("--columns", "2-8", TORSION, "degrees"), None),
     "bunny": Cloud(DATA / "meshes" / "bunny_simp.obj", "sphere"),

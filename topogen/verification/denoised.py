@@ -1,7 +1,7 @@
 """A second look at a noisy cloud: the homology of its points moved onto the sheets they came from.
 
 Noise that is wider than what the rules need leaves them undecided, however many points there are. Where neighbourhoods show the noise (`geometry.scales`)
-and it is above .2 % of the diameter, every point goes to the foot of a quadratic sheet of dimension d fitted to its k nearest neighbours
+and it is above .2 % of the diameter, and d <= 3, every point goes to the foot of a quadratic sheet of dimension d fitted to its k nearest neighbours
 (`geometry.denoising`), and the rules are asked again. Their answer is heuristic: nothing bounds the distance of the moved points from the set, and
 what is smaller than k neighbours is smoothed away. It is no answer where it contradicts a number that the points decide as they are.
 Levin (1998), The approximation power of moving least-squares.
@@ -23,7 +23,8 @@ from topogen.topology.homology import Homology
 __all__ = ["Denoised", "denoised", "second_look"]
 
 LEAST_NOISE = 2e-3
-MOST_NEIGHBOURS = 20_000_000
+MOST_NEIGHBOURS = 10_000_000
+HIGHEST = 3
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def denoised(points: Tensor, dim: int, *, generator: torch.Generator | None = No
     """Distinct points (n, D) of a set of dimension `dim` without their noise; None where none is seen. Where k is so large that moving all of them costs too
     much, evenly chosen ones are moved, onto sheets fitted to all."""
     n = len(points)
-    if not 1 <= dim < points.shape[1] or n < dim + 2:
+    if not 1 <= dim <= min(HIGHEST, points.shape[1] - 1) or n < dim + 2:
         return None
     level = noise_level(points, dim, generator=generator)
     if not level.resolved or level.noise <= LEAST_NOISE * diameter(points):
