@@ -56,6 +56,11 @@ def test_strength_is_the_weakest_support_or_the_strongest_contradiction():
     assert result(claim(None, "proved")).label is None
 
 
+def test_a_result_shows_itself_in_a_line():
+    assert repr(result(claim(True))) == "<Result CONFIRMED [statistical]: so it is; 1 claims, see to_text()>"
+    assert "evidence" not in repr(claim(True))
+
+
 def test_a_result_is_no_boolean():
     with pytest.raises(TypeError, match=r"result\.verdict"):
         bool(result(claim(True)))

@@ -52,7 +52,7 @@ class Claim:
     holds: bool | None
     bound: str = ""
     assumption: str = ""
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict, repr=False)
     decides: bool = False
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ class Claim:
         return {**plain, "evidence": _plain(self.evidence)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A verdict with everything it rests on.
 
@@ -106,6 +106,10 @@ class Result:
         if self.verdict is Verdict.CONFIRMED:
             return weakest(*(c.label for c in self.claims if c.decides))
         return strongest(*(c.label for c in self.claims if c.decides and c.holds is False))
+
+    def __repr__(self) -> str:
+        strength = f" [{self.label}]" if self.label else ""
+        return f"<Result {self.verdict.value}{strength}: {self.summary}; {len(self.claims)} claims, see to_text()>"
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a verification result has three outcomes and is no boolean; compare result.verdict with Verdict.CONFIRMED, REFUTED or INCONCLUSIVE")
