@@ -1,9 +1,11 @@
 """Neighbours against brute force, local PCA against its definition, quadratic sheets against surfaces known in closed form."""
 
+import pickle
+
 import pytest
 import torch
 
-from topogen.geometry.neighbours import components, local_fit, local_pca, nearest, terms
+from topogen.geometry.neighbours import Tree, components, local_fit, local_pca, nearest, terms
 
 
 def cloud(n, dim, seed=0):
@@ -107,3 +109,14 @@ def test_nothing_is_mutated():
     before = x.clone()
     local_fit(x, x, nearest(x, 12, x)[1], 2)
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("ambient", [3, 40])
+def test_a_tree_asked_many_times_answers_as_nearest_does(ambient):
+    points, queries = cloud(300, ambient), cloud(20, ambient, 1)
+    tree = pickle.loads(pickle.dumps(Tree(points)))  # noqa: S301
+    for _ in range(2):
+        distances, indices = tree.nearest(queries, 4)
+        wanted = nearest(points, 4, queries)
+        assert torch.allclose(distances, wanted[0], atol=1e-12)
+        assert torch.equal(indices, wanted[1])

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["LocalFit", "LocalPCA", "components", "local_fit", "local_pca", "nearest", "pairs_within", "terms"]
+__all__ = ["LocalFit", "LocalPCA", "Tree", "components", "local_fit", "local_pca", "nearest", "pairs_within", "terms"]
 
 TREE_DIMENSIONS = 20
 CHUNK_ELEMENTS = 8_000_000
@@ -43,6 +43,20 @@ class LocalFit(NamedTuple):
     tangent: Tensor
     variance: Tensor
     radius: Tensor
+
+
+class Tree:
+    """A k-d tree of points (n, D), to be asked many times: in any D, where the points lie on a set of few dimensions."""
+
+    def __init__(self, points: Tensor) -> None:
+        from scipy.spatial import cKDTree
+
+        self._tree = cKDTree(points.detach().cpu().numpy())
+
+    def nearest(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """As `nearest` of the points and queries (q, D), with k at most n."""
+        distances, indices = self._tree.query(queries.detach().cpu().numpy(), k=range(1, k + 1))
+        return torch.as_tensor(distances).to(queries), torch.as_tensor(indices, dtype=torch.int64).to(queries.device)
 
 
 def nearest(points: Tensor, k: int, queries: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -117,11 +131,7 @@ def _search(points: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor
 
 
 def _tree_search(points: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    from scipy.spatial import cKDTree
-
-    tree = cKDTree(points.detach().cpu().numpy())
-    distances, indices = tree.query(queries.detach().cpu().numpy(), k=range(1, count + 1))
-    return torch.as_tensor(distances).to(points), torch.as_tensor(indices, dtype=torch.int64).to(points.device)
+    return Tree(points).nearest(queries, count)
 
 
 def _block_search(points: Tensor, block: Tensor, count: int) -> tuple[Tensor, Tensor]:

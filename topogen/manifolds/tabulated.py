@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.neighbours import local_pca, nearest
+from topogen.geometry.neighbours import Tree, local_pca, nearest
 from topogen.geometry.projection import Projection
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.chart import GraphCharts, fit_heights
@@ -40,6 +40,7 @@ class Tabulated(Manifold):
     def __init__(self, charts: GraphCharts, error: float = 0.0) -> None:
         super().__init__(charts.dim, charts.ambient_dim)
         self.charts, self.error = charts, error
+        self.tree = Tree(charts.centre)
 
     @property
     def points(self) -> Tensor:
@@ -51,7 +52,7 @@ class Tabulated(Manifold):
 
     def labels(self, x: Tensor) -> Tensor:
         """The nearest centre (n,) of points (n, D)."""
-        return nearest(self.charts.centre, 1, x)[1][:, 0]
+        return self.tree.nearest(x, 1)[1][:, 0]
 
     def _project(self, x: Tensor) -> Projection:
         y = x.detach().double()
