@@ -10,7 +10,7 @@ from topogen.errors import InvalidInputError
 from topogen.learning.carrying import carried_settings, prepare
 from topogen.learning.heating import heated_data
 from topogen.manifolds import ImplicitManifold, shapes
-from topogen.manifolds.shapes import Torus
+from topogen.manifolds.shapes import Torus, TwoSpheres
 from topogen.manifolds.tabulated import Tabulated
 
 KINDS = ("diffusion", "flow")
@@ -121,6 +121,14 @@ def test_data_rougher_than_a_surface_of_small_reach_are_not_left_out():
     found = prepare(torch.cat([near, far]), torus, generator=seeded())
     assert len(found.learn) + len(found.judge) == 500
     assert "40 of 540 points are far" in " ".join(found.notes)
+
+
+def test_how_far_is_far_does_not_grow_with_the_distance_of_components():
+    spheres = TwoSpheres(0.2, 10.0)
+    x = spheres.sample(400, seeded())
+    centre = 10 * torch.nn.functional.pad(x[:, :1].sign(), (0, 2))
+    with pytest.raises(InvalidInputError, match="are farther than"):
+        prepare(centre + 4 * (x - centre), spheres, generator=seeded())
 
 
 def test_clusters_are_told_from_smooth_densities():

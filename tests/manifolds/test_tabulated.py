@@ -64,3 +64,19 @@ def test_what_cannot_be_tabulated_is_refused():
         tabulate(torch.randn(100, 8, generator=seeded()), 4)
     with pytest.raises(InvalidInputError, match="too few"):
         tabulate(torch.randn(10, 3, generator=seeded()), 2)
+
+
+def test_a_table_that_is_given_other_sheets_finds_them():
+    circle = shapes.get("circle")
+    one, other = (tabulate(circle.sample(400, torch.Generator().manual_seed(seed)), 1) for seed in (0, 1))
+    x = circle.sample(50, torch.Generator().manual_seed(2))
+    one.load_state_dict(other.state_dict())
+    assert torch.equal(one.labels(x), other.labels(x))
+
+
+@pytest.mark.parametrize("ambient", [3, 30])
+def test_points_that_are_not_finite_have_no_foot(ambient):
+    table = tabulate(torch.nn.functional.pad(shapes.get("circle").sample(400, torch.Generator().manual_seed(0)), (0, ambient - 2)), 1)
+    x = table.points[:3].clone()
+    x[1, 0], x[2, 0] = torch.nan, torch.inf
+    assert table._project(x).converged.tolist() == [True, False, False]

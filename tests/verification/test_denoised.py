@@ -6,12 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from topogen.errors import BudgetExceeded
 from topogen.manifolds import shapes
 from topogen.manifolds.shapes import Circle
 from topogen.topology import homology
 from topogen.verification import Verdict, verify
 from topogen.verification import denoised as module
+from topogen.verification.clouds import cloud_side
 from topogen.verification.denoised import denoised, second_look
+from topogen.verification.sides import Side, compare
 
 
 def generator(seed=0):
@@ -84,7 +87,43 @@ def test_a_second_look_that_contradicts_or_decides_nothing_is_dropped():
     for first, again in ((other, good), (open_one, open_one)):
         left = second_look(first, moved, lambda _, again=again: again)
         assert left.decided == first.decided
-        assert "decide no more" in left.notes[-1]
+    assert "which they contradict as they are" in second_look(other, moved, lambda _: good).notes[-1]
+    assert "decide no more" in second_look(open_one, moved, lambda _: open_one).notes[-1]
+
+
+def test_a_budget_that_the_second_look_exceeds_leaves_the_first():
+    def refuse(_):
+        raise BudgetExceeded("too much")
+
+    cloud = noisy(Circle(), 1000, 0.03)
+    moved = denoised(cloud, 1, generator=generator())
+    first = replace(homology(moved.points, dim=1, closed=True, generator=generator()), decided={2: (1, None)}, reason="too coarse")
+    assert second_look(first, moved, refuse).decided == {2: (1, None)}
+
+
+def test_what_the_points_contradict_as_they_are_stays_refuted():
+    """That there are two pieces is statistical, that each has a loop heuristic."""
+    first = Side("subject", {2: (2, None)}, "statistical", True)
+    second = Side("subject", {2: (2, 2)}, "heuristic", True, before=first)
+    one, two = (Side("expected", {2: numbers}, "proved", True) for numbers in ((1, 1), (2, 2)))
+    assert [(claim.holds, claim.label) for claim in compare(second, one, (2,))] == [(False, "statistical")]
+    assert [(claim.holds, claim.label) for claim in compare(one, second, (2,))] == [(False, "statistical")]
+    assert [(claim.holds, claim.label) for claim in compare(second, two, (2,))] == [(True, "heuristic")]
+    assert [(claim.holds, claim.label) for claim in compare(second, replace(two, betti={2: (2, 3)}), (2,))] == [(False, "heuristic")]
+
+
+def test_the_side_as_it_was_is_kept_with_a_second_look():
+    side = cloud_side("subject", noisy(shapes.get("trefoil_knot"), 2000, 0.01), (2,), generator=generator())
+    assert side.decided
+    assert side.before.betti == {2: (1, None)}
+    assert side.before.label == "statistical"
+
+
+def test_what_was_smoothed_over_is_not_shown():
+    found = verify(noisy(shapes.get("trefoil_knot"), 2000, 0.01), expect="trefoil")
+    evidence = found.claims[0].evidence
+    assert evidence["smoothed"] > 2 * evidence["scale"]
+    assert f"smaller than some {evidence['smoothed']:.3g}" in found.not_shown[0]
 
 
 def test_a_stated_scale_is_not_replaced():

@@ -16,7 +16,7 @@ from topogen.geometry.neighbours import LocalFit, local_fit, nearest
 
 __all__ = ["onto_sheets"]
 
-_CHUNK = 1000
+_CHUNK, _ELEMENTS = 1000, 30_000_000
 _BALL_TO_CYLINDER = 1.2  # more, and on a bent curve the cylinder picks up what has bent back over its plane
 
 
@@ -26,7 +26,8 @@ def onto_sheets(points: Tensor, dim: int, k: int, queries: Tensor | None = None)
     queries = points if queries is None else queries
     first = _sheets(points, queries, nearest(points, min(k + 1, len(points)), queries)[1], dim)
     around = nearest(points, min(int(_BALL_TO_CYLINDER * k), len(points)), first.centre)[1]
-    parts = zip(first.centre.split(_CHUNK), first.tangent.split(_CHUNK), around.split(_CHUNK), strict=True)
+    size = max(1, min(_CHUNK, _ELEMENTS // (around.shape[1] * points.shape[1])))
+    parts = zip(first.centre.split(size), first.tangent.split(size), around.split(size), strict=True)
     within = torch.cat([_cylinder(points, k, *part) for part in parts])
     return _sheets(points, first.centre, within, dim).centre
 

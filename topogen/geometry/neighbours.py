@@ -51,12 +51,12 @@ class Tree:
     def __init__(self, points: Tensor) -> None:
         from scipy.spatial import cKDTree
 
-        self._tree = cKDTree(points.detach().cpu().numpy())
+        self._tree, self._dtype = cKDTree(points.detach().cpu().numpy()), points.dtype
 
     def nearest(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """As `nearest` of the points and queries (q, D), with k at most n."""
         distances, indices = self._tree.query(queries.detach().cpu().numpy(), k=range(1, k + 1))
-        return torch.as_tensor(distances).to(queries), torch.as_tensor(indices, dtype=torch.int64).to(queries.device)
+        return torch.as_tensor(distances).to(queries.device, self._dtype), torch.as_tensor(indices, dtype=torch.int64).to(queries.device)
 
 
 def nearest(points: Tensor, k: int, queries: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -69,7 +69,7 @@ def estimate_scales(points: Tensor, dim: int, *, generator: torch.Generator | No
         raise InvalidInputError(f"dim: expected 1 to {ambient} for points in R^{ambient}, found {dim}; pass the manifold's dimension")
     if n < dim + 2:
         raise InvalidInputError(f"points: {n} points cannot show a manifold of dimension {dim}; give at least {dim + 2}")
-    noise, k, resolved = _pilot(points, dim, generator)
+    noise, k, resolved, _ = _pilot(points, dim, generator)
     indices = _thinned(points, k)
     fit = local_fit(points, points, indices, dim)
     spacing = _spacing(points, fit, noise, k)
@@ -118,11 +118,12 @@ def boundary_points(points: Tensor, dim: int, *, k: int | None = None) -> Tensor
 
 
 class NoiseLevel(NamedTuple):
-    """Noise per normal coordinate, the neighbourhoods that show it, and whether one was wide enough to, as in `Scales`."""
+    """Noise per normal coordinate, the neighbourhoods that show it, and whether one was wide enough to, as in `Scales`; their median `radius`."""
 
     noise: float
     k: int
     resolved: bool
+    radius: float
 
 
 class _Width(NamedTuple):
@@ -139,12 +140,13 @@ def _pilot(points: Tensor, dim: int, generator: torch.Generator | None) -> Noise
     wide = [width for width in seen if width.radius >= WIDE * width.residual]
     if not wide:
         best = max(seen, key=lambda width: width.radius / width.residual)
-        return NoiseLevel(best.residual, best.k, False)
+        return NoiseLevel(best.residual, best.k, False, best.radius)
     first = wide[0]
     fitting = [width for width in wide if width.residual <= LACK_OF_FIT * first.residual and width.radius <= STEADY * first.residual]
     trimmed = [width for width in fitting if width.radius <= TRIMMED * first.residual and width.residual <= SLIGHT * first.residual]
     noise = (trimmed or [first])[-1].residual if dim < points.shape[1] else 0.0
-    return NoiseLevel(noise, (fitting or [first])[-1].k, True)
+    widest = (fitting or [first])[-1]
+    return NoiseLevel(noise, widest.k, True, widest.radius)
 
 
 def _widths(points: Tensor, dim: int, generator: torch.Generator | None) -> Iterator[_Width]:

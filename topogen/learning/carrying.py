@@ -77,9 +77,9 @@ def prepare(
 ) -> Prepared:
     """Data (n, D) brought onto M and split, unless `held_out` (m, D) are given to judge by; a tenth, at most 2000, is held out otherwise.
 
-    Data are far from M that are farther than half its reach and than a tenth of its radius (root mean square): a surface smoother than its data has a reach
-    below what it smooths away. They are left out. Components of M that hold no data have weight 0. Raises InvalidInputError for fewer than 20 points on M, when
-    more than a fifth of the data is far from it, or for a context of another length than the data.
+    Data are far from M that are farther than half its reach and than a tenth of the radius (root mean square) of its smallest component: a surface smoother
+    than its data has a reach below what it smooths away. They are left out. Components of M that hold no data have weight 0. Raises InvalidInputError for fewer
+    than 20 points on M, when more than a fifth of the data is far from it, or for a context of another length than the data.
     """
     context = _checked_context(context, len(points))
     if held_out is not None and context is not None:
@@ -87,7 +87,7 @@ def prepare(
     ground = ground_under(manifold, points, uniform=uniform, generator=generator) if ground is None else ground
     some = ground.pool[:2000]
     reach = low_reach(some, ground.fast.tangent_basis(some))
-    near = max(0.5 * reach, FAR * _radius(ground.pool))
+    near = max(0.5 * reach, FAR * min(_radius(ground.pool[ground.labels == c]) for c in range(ground.count)))
     data, kept = _on(manifold, points.detach().double(), near)
     context = None if context is None else context[kept]
     order = torch.randperm(len(data), generator=generator)

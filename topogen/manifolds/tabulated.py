@@ -40,7 +40,7 @@ class Tabulated(Manifold):
     def __init__(self, charts: GraphCharts, error: float = 0.0) -> None:
         super().__init__(charts.dim, charts.ambient_dim)
         self.charts, self.error = charts, error
-        self.tree = Tree(charts.centre)
+        self._tree, self._mark = Tree(charts.centre), _mark(charts.centre)
 
     @property
     def points(self) -> Tensor:
@@ -52,7 +52,11 @@ class Tabulated(Manifold):
 
     def labels(self, x: Tensor) -> Tensor:
         """The nearest centre (n,) of points (n, D)."""
-        return self.tree.nearest(x, 1)[1][:, 0]
+        centre = self.charts.centre
+        if _mark(centre) != self._mark:
+            self._tree, self._mark = Tree(centre), _mark(centre)
+        # points that are not finite stay so, and have no foot
+        return self._tree.nearest(torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0), 1)[1][:, 0]
 
     def _project(self, x: Tensor) -> Projection:
         y = x.detach().double()
@@ -99,6 +103,11 @@ class Tabulated(Manifold):
         basis, inverse = _gram_schmidt(self.charts.jacobian(chart, z))
         missed = y - self.charts.decode(chart, z)
         return z + (inverse @ (basis.mT @ missed.unsqueeze(-1))).squeeze(-1)
+
+
+def _mark(centre: Tensor) -> tuple[int, int]:
+    """What changes when the values of a tensor do."""
+    return centre.data_ptr(), centre._version
 
 
 def tabulate(points: Tensor, dim: int) -> Tabulated:

@@ -47,6 +47,8 @@ class Homology:
     estimated) or "heuristic" (plateau rule), always under `assumption`. `stable`: the spanning count does not change over [1, 1.5] eps.
     `needs`: the largest eps at which undecided numbers would be decided, or heuristic ones more than that, as far as these diagrams say; None where none.
     `finest`: the smallest eps that landmarks of this cloud can have, below `scale` where the diagrams are for a look only (None: not known).
+    `smoothed`: where the noise was taken off the points first, the radius of the neighbourhoods that were smoothed over (data units, 0 where none was);
+    `needs`, `finest` and `windows` are those of the points as they are.
     `windows`: what is a theorem about all the points, whatever set they sample (`counting`), the widest first.
     """
 
@@ -64,6 +66,7 @@ class Homology:
     reason: str
     needs: float | None = None
     finest: float | None = None
+    smoothed: float = 0.0
     notes: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
     diagrams: dict[int, Diagram] = field(default_factory=dict, repr=False)
@@ -99,6 +102,7 @@ class Homology:
             "reason",
             "needs",
             "finest",
+            "smoothed",
         )
         return {
             "betti": {str(p): None if b is None else list(b) for p, b in self.betti.items()},

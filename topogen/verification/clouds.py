@@ -57,9 +57,11 @@ def cloud_side(
     found = judge(read.inside, closed=read.closed, crossing=bool(read.strata))
     if closed is None and read.closed and "closed set" in found.reason:
         found, read = _as_no_manifold(found, read, judge)
+    first = found
     if None in found.betti.values() and scale is None:
         found = _without_noise(found, read, judge, generator)
-    side = of_homology(name, found, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption)
+    sides = [of_homology(name, one, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption) for one in (first, found)]
+    side = replace(sides[1], before=sides[0]) if found.smoothed else sides[1]
     crossings = strata_claims(name, read.inside, read.dim, read.strata) if read.dim is not None else ()
     tested = () if side.decided else loops_claim(name, read.inside, budget, generator)
     side = replace(side, beside=(*_shown(name, found), *tested, *crossings))

@@ -18,6 +18,7 @@ __all__ = ["not_shown", "summary"]
 
 ROOM = 1.2
 OUT_OF_REACH = 300
+AS_THEY_ARE = "of the points as they are: "
 
 
 def summary(verdict: Verdict, subject: Side, against: Side | None, expected: Expectation | None, claims: Sequence[Claim]) -> str:
@@ -38,7 +39,7 @@ def summary(verdict: Verdict, subject: Side, against: Side | None, expected: Exp
 def not_shown(subject: Side, against: Side | None, expected: Expectation | None, claims: Sequence[Claim], fields: Sequence[int]) -> tuple[str, ...]:
     """What a reader might take for shown and is not, in words."""
     sampled = [side for side in (subject, against) if side is not None and side.label != "proved"]
-    lines = [f"features of {side.name} smaller than some {2 * side.evidence['scale']:.3g}" for side in sampled if "scale" in side.evidence]
+    lines = [f"features of {side.name} smaller than some {_resolution(side):.3g}" for side in sampled if "scale" in side.evidence]
     lines += [f"homology of {side.name} above degree {min(map(len, side.betti.values())) - 1}" for side in sampled if not side.complete]
     if subject.manifold and subject.label != "proved":
         lines.append("components that no sample reached")
@@ -55,6 +56,11 @@ def not_shown(subject: Side, against: Side | None, expected: Expectation | None,
     if expected is not None and None not in (expected.dim, subject.dim) and expected.dim != subject.dim:
         lines.append(f"dimension: the subject has dimension {subject.dim}, the expected shape {expected.dim}; only homology was compared")
     return (*lines, "how the set lies in space (knots, links, distances): the verdict is about homology")
+
+
+def _resolution(side: Side) -> float:
+    """Twice the scale, or what was smoothed over first if that is more."""
+    return max(2 * float(side.evidence["scale"]), float(side.evidence.get("smoothed", 0.0)))
 
 
 def _what_would_decide(sides: Sequence[Side], claims: Sequence[Claim], *, refute: bool) -> str:
@@ -81,7 +87,8 @@ def _needs(side: Side) -> str:
 
 def _way_out(side: Side, factor: float) -> str:
     """What brings eps down by a factor: it falls like (log n / n)^(1/d) until the noise is reached."""
-    if str(side.evidence.get("scale_source", "")).startswith("noise"):
+    source = str(side.evidence.get("scale_source", ""))
+    if source.startswith("noise") or AS_THEY_ARE + "noise" in source:
         return "that is the noise: project the points onto a learned manifold, or take cleaner ones"
     n = side.evidence.get("n_points")
     if side.dim is None or n is None:

@@ -15,25 +15,29 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from topogen.errors import BudgetExceeded, InvalidInputError
 from topogen.geometry.denoising import onto_sheets
 from topogen.geometry.scales import diameter, noise_level
 from topogen.topology.duality import Decided
 from topogen.topology.homology import Homology
+from topogen.verification.conclusions import AS_THEY_ARE
+from topogen.verification.verdict import betti_text
 
 __all__ = ["Denoised", "denoised", "second_look"]
 
 LEAST_NOISE = 2e-3
 MOST_NEIGHBOURS = 10_000_000
-HIGHEST = 3
+HIGHEST, FEWEST = 3, 400
 
 
 @dataclass(frozen=True)
 class Denoised:
-    """Points (m, D) of n, moved onto sheets of k neighbours; the noise these show per normal coordinate and the median move, in data units."""
+    """Points (m, D) of n, moved onto sheets of k neighbours within a `radius`; the noise these show per normal coordinate and the median move, data units."""
 
     points: Tensor
     n: int
     k: int
+    radius: float
     noise: float
     moved: float
 
@@ -52,20 +56,33 @@ def denoised(points: Tensor, dim: int, *, generator: torch.Generator | None = No
     if not level.resolved or level.noise <= LEAST_NOISE * diameter(points):
         return None
     count = min(n, MOST_NEIGHBOURS // level.k)
+    if count < min(n, FEWEST):
+        return None
     some = points[torch.arange(count) * n // count]
     moved = onto_sheets(points, dim, level.k, some)
-    return Denoised(moved, n, level.k, level.noise, float((moved - some).norm(dim=1).median()))
+    return Denoised(moved, n, level.k, level.radius, level.noise, float((moved - some).norm(dim=1).median()))
 
 
 def second_look(first: Homology, cloud: Denoised, judge: Callable[[Tensor], Homology]) -> Homology:
     """The homology of the points without noise where `judge` decides it and `first`, of the points as they are, does not contradict it; else `first`."""
-    again = judge(cloud.points)
-    if None in again.betti.values() or not _agree(first.decided, again.decided):
-        return replace(first, notes=(*first.notes, f"moved onto {cloud.to_text()} the points decide no more"))
+    try:
+        again = judge(cloud.points)
+    except (BudgetExceeded, InvalidInputError) as error:
+        return _no_more(first, f"moved onto {cloud.to_text()} the points cannot be judged: {error}")
+    if None in again.betti.values():
+        return _no_more(first, f"moved onto {cloud.to_text()} the points decide no more")
+    if not _agree(first.decided, again.decided):
+        return _no_more(first, f"moved onto {cloud.to_text()} the points say {betti_text(again.decided)}, which they contradict as they are")
     assumption = f"{again.assumption}; the points, moved onto {cloud.to_text()}, are near the set, not checked by the data"
+    source = f"{again.scale_source}; {AS_THEY_ARE}{first.scale_source}"
     notes = (*again.notes, f"as they are the points do not decide: {first.reason}")
     # what a stronger answer needs, and what is a theorem about the points, is still said of the points as they are
-    return replace(again, label="heuristic", assumption=assumption, notes=notes, needs=first.needs, finest=first.finest, windows=first.windows)
+    own = replace(again, needs=first.needs, finest=first.finest, windows=first.windows, n_points=first.n_points)
+    return replace(own, label="heuristic", assumption=assumption, scale_source=source, smoothed=cloud.radius, notes=notes)
+
+
+def _no_more(first: Homology, note: str) -> Homology:
+    return replace(first, notes=(*first.notes, note))
 
 
 def _agree(first: Decided, again: Decided) -> bool:

@@ -27,7 +27,8 @@ class Side:
     """Betti numbers by field from degree 0 (None: undecided) of something called `name`.
 
     Degrees above those listed vanish if `complete`, else they are not known. `reason` says what would decide the undecided ones. `manifold`: the side is
-    one, and was not only read off a cloud. `beside`: claims that the reading of it brought up and no verdict rests on.
+    one, and was not only read off a cloud. `beside`: claims that the reading of it brought up and no verdict rests on. `before`: the side as it was decided
+    before a second look, in part but under a better label.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Side:
     manifold: bool = False
     evidence: Mapping[str, Any] = field(default_factory=dict)
     beside: tuple[Claim, ...] = ()
+    before: Side | None = None
 
     @property
     def decided(self) -> bool:
@@ -90,6 +92,7 @@ def signature(side: Side) -> Claim:
 
 def compare(one: Side, other: Side, fields: Sequence[int]) -> list[Claim]:
     """Deciding claims: equal Betti numbers over each field, and orientability where both sides know it."""
+    one, other = _surest(one, other, fields), _surest(other, one, fields)
     claims = [_compare_over(one, other, p) for p in fields]
     if one.orientable is not None and other.orientable is not None:
         claims.append(_compare_orientability(one, other, one.orientable == other.orientable))
@@ -137,6 +140,14 @@ def _compare_over(one: Side, other: Side, prime: int) -> Claim:
     text = f"over Z/{prime} {one.name} and {other.name} have the same Betti numbers in degrees 0 to {degrees[-1]}"
     bound = f"not known in degree {', '.join(map(str, unknown))}" if unknown else ""
     return Claim(text, label, None if unknown else True, bound, decides=True)
+
+
+def _surest(side: Side, other: Side, fields: Sequence[int]) -> Side:
+    """The side as it was before a second look, where that contradicts the other already; else the side."""
+    if side.before is None:
+        return side
+    pairs = [(a, other.number(p, k)) for p in fields for k, a in enumerate(side.before.betti[p])]
+    return side.before if any(a is not None and b is not None and a != b for a, b in pairs) else side
 
 
 def _degrees(one: Side, other: Side, prime: int) -> range:
