@@ -40,6 +40,13 @@ def test_noise_wider_than_the_rules_allow_is_taken_off(name, n):
     assert any("as they are the points do not decide" in note for note in found.claims[0].evidence["notes"])
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_circle_under_noise_in_six_dimensions(seed):
+    circle = torch.nn.functional.pad(Circle().sample(2000, generator(seed)), (0, 4))
+    found = verify(circle + 0.15 * gaussian(2000, 6, seed + 100), expect="circle", seed=seed)
+    assert (found.verdict, found.label) == (Verdict.CONFIRMED, "heuristic")
+
+
 def test_moved_points_are_nearer_to_the_set():
     cloud = noisy(Circle(), 2000, 0.02)
     found = denoised(cloud, 1, generator=generator())
@@ -117,6 +124,7 @@ def test_the_side_as_it_was_is_kept_with_a_second_look():
     assert side.decided
     assert side.before.betti == {2: (1, None)}
     assert side.before.label == "statistical"
+    assert side.evidence["needs"] == side.before.evidence["needs"]
 
 
 def test_what_was_smoothed_over_is_not_shown():

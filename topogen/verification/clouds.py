@@ -57,15 +57,19 @@ def cloud_side(
     found = judge(read.inside, closed=read.closed, crossing=bool(read.strata))
     if closed is None and read.closed and "closed set" in found.reason:
         found, read = _as_no_manifold(found, read, judge)
-    first = found
-    if None in found.betti.values() and scale is None:
+    side = _side(name, found, read, estimated=closed is None)
+    if not side.decided and scale is None:
         found = _without_noise(found, read, judge, generator)
-    sides = [of_homology(name, one, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption) for one in (first, found)]
-    side = replace(sides[1], before=sides[0]) if found.smoothed else sides[1]
+        side = replace(_side(name, found, read, estimated=closed is None), before=side if found.smoothed else None)
     crossings = strata_claims(name, read.inside, read.dim, read.strata) if read.dim is not None else ()
     tested = () if side.decided else loops_claim(name, read.inside, budget, generator)
-    side = replace(side, beside=(*_shown(name, found), *tested, *crossings))
-    by_duality = closed is None and any("duality" in note for note in found.notes)
+    return replace(side, beside=(*_shown(name, found), *tested, *crossings))
+
+
+def _side(name: str, found: Homology, read: _Reading, *, estimated: bool) -> Side:
+    """The side of what was found; heuristic where duality completed it under a closedness that is `estimated`."""
+    side = of_homology(name, found, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption)
+    by_duality = estimated and any("duality" in note for note in found.notes)
     return replace(side, label="heuristic") if by_duality else side
 
 

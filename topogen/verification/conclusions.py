@@ -18,7 +18,6 @@ __all__ = ["not_shown", "summary"]
 
 ROOM = 1.2
 OUT_OF_REACH = 300
-AS_THEY_ARE = "of the points as they are: "
 
 
 def summary(verdict: Verdict, subject: Side, against: Side | None, expected: Expectation | None, claims: Sequence[Claim]) -> str:
@@ -64,8 +63,9 @@ def _resolution(side: Side) -> float:
 
 
 def _what_would_decide(sides: Sequence[Side], claims: Sequence[Claim], *, refute: bool) -> str:
-    """The number to improve, per side that is undecided (or heuristic, where that only keeps from refuting); else the undecided claims themselves."""
-    found = [_needs(side) for side in sides if not side.decided or (refute and side.label == "heuristic")]
+    """The number to improve, per side that is undecided (or heuristic, where that only keeps from refuting), as it was before a second look; else the
+    undecided claims themselves."""
+    found = [_needs(side.before or side) for side in sides if not side.decided or (refute and side.label == "heuristic")]
     return "; ".join(found or dict.fromkeys(claim.bound or claim.text for claim in claims if claim.decides and claim.holds is None))
 
 
@@ -87,8 +87,7 @@ def _needs(side: Side) -> str:
 
 def _way_out(side: Side, factor: float) -> str:
     """What brings eps down by a factor: it falls like (log n / n)^(1/d) until the noise is reached."""
-    source = str(side.evidence.get("scale_source", ""))
-    if source.startswith("noise") or AS_THEY_ARE + "noise" in source:
+    if str(side.evidence.get("scale_source", "")).startswith("noise"):
         return "that is the noise: project the points onto a learned manifold, or take cleaner ones"
     n = side.evidence.get("n_points")
     if side.dim is None or n is None:

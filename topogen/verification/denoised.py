@@ -20,7 +20,6 @@ from topogen.geometry.denoising import onto_sheets
 from topogen.geometry.scales import diameter, noise_level
 from topogen.topology.duality import Decided
 from topogen.topology.homology import Homology
-from topogen.verification.conclusions import AS_THEY_ARE
 from topogen.verification.verdict import betti_text
 
 __all__ = ["Denoised", "denoised", "second_look"]
@@ -74,11 +73,10 @@ def second_look(first: Homology, cloud: Denoised, judge: Callable[[Tensor], Homo
     if not _agree(first.decided, again.decided):
         return _no_more(first, f"moved onto {cloud.to_text()} the points say {betti_text(again.decided)}, which they contradict as they are")
     assumption = f"{again.assumption}; the points, moved onto {cloud.to_text()}, are near the set, not checked by the data"
-    source = f"{again.scale_source}; {AS_THEY_ARE}{first.scale_source}"
     notes = (*again.notes, f"as they are the points do not decide: {first.reason}")
     # what a stronger answer needs, and what is a theorem about the points, is still said of the points as they are
-    own = replace(again, needs=first.needs, finest=first.finest, windows=first.windows, n_points=first.n_points)
-    return replace(own, label="heuristic", assumption=assumption, scale_source=source, smoothed=cloud.radius, notes=notes)
+    own = replace(again, needs=first.needs, finest=first.finest, windows=first.windows)
+    return replace(own, label="heuristic", assumption=assumption, smoothed=cloud.radius, notes=notes)
 
 
 def _no_more(first: Homology, note: str) -> Homology:
