@@ -18,8 +18,8 @@ import torch
 from matplotlib.figure import Figure
 
 import topogen
-from topogen.learning.atlas import objection_to
-from topogen.learning.cover import good_cover
+from topogen.learning.atlas.fit import objection_to
+from topogen.learning.atlas.good_cover import good_cover
 from topogen.manifolds import Atlas
 from topogen.manifolds.shapes import KleinBottle
 

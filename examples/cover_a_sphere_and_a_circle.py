@@ -21,8 +21,8 @@ from torch import Tensor
 import topogen
 from topogen.distributions import Uniform
 from topogen.geometry.neighbours import local_pca, nearest
-from topogen.learning.atlas import objection_to
-from topogen.learning.cover import good_cover
+from topogen.learning.atlas.fit import objection_to
+from topogen.learning.atlas.good_cover import good_cover
 from topogen.manifolds import Atlas
 from topogen.manifolds.shapes import Sphere
 

@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import topogen
-from topogen.learning import Settings, carried_settings
+from topogen.distributions import field_settings
+from topogen.training import Settings
 
 UNIFORM = math.log(4 * math.pi)
 # Smaller ones in short mode, to try it out.
@@ -72,7 +73,7 @@ def folder() -> Path | None:
 
 def training(short: bool) -> Settings:
     """How the field of the diffusion is trained; in short mode it is judged less often."""
-    return carried_settings(STEPS_IN_SHORT, judged=3) if short else carried_settings(STEPS)
+    return field_settings(STEPS_IN_SHORT, judged=3) if short else field_settings(STEPS)
 
 
 def quakes(file: Path | None, generator: torch.Generator) -> Tensor:

@@ -23,13 +23,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import topogen
-from topogen.distributions.pieces import Ground
-from topogen.distributions.reverse import reverse_walk
-from topogen.distributions.uniform import Uniform
-from topogen.learning import Settings, carried_settings
-from topogen.learning.diffusion import fit_diffusion
+from topogen.distributions import field_settings
+from topogen.distributions.diffusion.fit import fit_diffusion
+from topogen.distributions.diffusion.reverse import reverse_walk
+from topogen.distributions.fields.components import SampledManifold
+from topogen.distributions.uniform.uniform import Uniform
 from topogen.manifolds import ImplicitManifold, shapes
-from topogen.topology.surfaces import mesh_of
+from topogen.topology.level_sets.surfaces import mesh_of
+from topogen.training import Settings
 
 STRENGTH, STRIPES = 3.0, 3
 POOL, STEPS, RESOLUTION = 20_000, 4000, 44
@@ -51,7 +52,9 @@ def main() -> int:
     normaliser = math.log(float(weights.mean()) * area)
     data = pool[weights > weights.max() * torch.rand(len(pool), generator=generator, dtype=torch.float64)]
     held, learn = data[: len(data) // 5][:HELD_OUT], data[len(data) // 5 :]
-    fitted = fit_diffusion(learn, manifold, ground=Ground(manifold, pool, area), settings=training(options.short), generator=generator, quiet=options.short)
+    fitted = fit_diffusion(
+        learn, manifold, ground=SampledManifold(manifold, pool, area), settings=training(options.short), generator=generator, quiet=options.short
+    )
 
     found, true = -float(fitted.distribution.log_prob(held).mean()), normaliser - float(striped(held, points).log().mean())
     walkers, steps = (WALKERS // 2, 40) if options.short else (WALKERS, 200)
@@ -85,7 +88,7 @@ def bunny() -> Path | None:
 
 def training(short: bool) -> Settings:
     """How the field of the diffusion is trained; in short mode it is judged less often."""
-    return carried_settings(STEPS_IN_SHORT, judged=2) if short else carried_settings(STEPS)
+    return field_settings(STEPS_IN_SHORT, judged=2) if short else field_settings(STEPS)
 
 
 def surface(options: argparse.Namespace, generator: torch.Generator) -> tuple[ImplicitManifold, Tensor]:

@@ -21,11 +21,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from topogen.distributions.pieces import Ground
-from topogen.distributions.uniform import Uniform
-from topogen.learning import Settings, carried_settings
-from topogen.learning.diffusion import fit_diffusion
+from topogen.distributions import field_settings
+from topogen.distributions.diffusion.fit import fit_diffusion
+from topogen.distributions.fields.components import SampledManifold
+from topogen.distributions.uniform.uniform import Uniform
 from topogen.manifolds import ImplicitManifold
+from topogen.training import Settings
 
 ATOMS, HELD, BOND, ANGLE = 7, 3, 1.53, math.radians(115.0)
 ACROSS_TWO = 2 * BOND * math.sin(ANGLE / 2)
@@ -46,7 +47,7 @@ def main() -> int:
     length, weights = uniform.volume.value, (-energy(pool)).exp()
     data = pool[weights > weights.max() * torch.rand(len(pool), generator=generator, dtype=torch.float64)]
     held, learn = data[: len(data) // 5][:HELD_OUT], data[len(data) // 5 :]
-    ground = Ground(manifold, pool, length)
+    ground = SampledManifold(manifold, pool, length)
     fitted = fit_diffusion(learn, manifold, ground=ground, settings=training(options.short), generator=generator, quiet=options.short)
 
     new = fitted.distribution.sample((len(learn),), generator)
@@ -71,7 +72,7 @@ def parse() -> argparse.Namespace:
 
 def training(short: bool) -> Settings:
     """How the field of the diffusion is trained; in short mode it is judged less often."""
-    return carried_settings(STEPS_IN_SHORT, judged=2) if short else carried_settings(STEPS)
+    return field_settings(STEPS_IN_SHORT, judged=2) if short else field_settings(STEPS)
 
 
 def held_atoms() -> Tensor:

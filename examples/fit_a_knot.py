@@ -15,7 +15,7 @@ import torch
 from matplotlib.figure import Figure
 
 import topogen
-from topogen.learning.trainer import Settings
+from topogen.training.trainer import Settings
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "trefoil_knot_noisy.csv"
 

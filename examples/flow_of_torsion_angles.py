@@ -22,9 +22,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import topogen
-from topogen.learning import Settings, carried_settings
+from topogen.distributions import field_settings
 from topogen.manifolds.shapes import FlatTorus
 from topogen.points.coordinates import from_angles
+from topogen.training import Settings
 
 UNIFORM = math.log(4 * math.pi**2)
 RESIDUE = "Glycine"
@@ -73,7 +74,7 @@ def table() -> Path | None:
 
 def training(short: bool) -> Settings:
     """How the field of the flow is trained; in short mode it is judged less often."""
-    return carried_settings(STEPS_IN_SHORT, judged=3) if short else carried_settings(STEPS)
+    return field_settings(STEPS_IN_SHORT, judged=3) if short else field_settings(STEPS)
 
 
 def residues(file: Path) -> Tensor:

@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import topogen
-from topogen.learning.trainer import Settings
 from topogen.manifolds import Manifold
 from topogen.manifolds.shapes import Torus
-from topogen.topology.landmarks import farthest_points
+from topogen.topology.persistence.landmarks import farthest_points
+from topogen.training.trainer import Settings
 
 STEPS_IN_SHORT = 300
 SHOWN = 8

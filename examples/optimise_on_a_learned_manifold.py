@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import topogen
-from topogen.learning.trainer import Settings
+from topogen.training.trainer import Settings
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "torus.csv"
 TARGET = torch.tensor([1.2, -0.9, 0.7], dtype=torch.float64)

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import topogen
-from topogen.learning.trainer import Settings
 from topogen.sampling import sample
+from topogen.training.trainer import Settings
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "trefoil_knot_noisy.csv"
 # A knot learned in fewer steps still has strands that touch, and the chains find their way into the bridges.

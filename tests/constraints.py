@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from topogen.learning.network import ConstraintNetwork
+from topogen.learning.implicit.constraint_network import ConstraintNetwork
 from topogen.manifolds import ImplicitManifold
 
 

@@ -5,7 +5,7 @@ import functools
 import torch
 
 from topogen.manifolds.shapes import get
-from topogen.topology.landmarks import farthest_points
+from topogen.topology.persistence.landmarks import farthest_points
 
 
 class Cover:

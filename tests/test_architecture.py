@@ -12,17 +12,16 @@ import topogen
 ROOT = pathlib.Path(topogen.__file__).parent
 FLOORS = (
     {"errors", "_version"},
-    {"geometry", "points"},
-    {"manifolds"},
+    {"geometry", "points", "training"},
+    {"manifolds", "saving"},
     {"sampling", "topology"},
     {"distributions"},
-    {"strata", "inspection", "verification"},
     {"learning"},
-    {"saving", "registry"},
+    {"inspection", "verification"},
+    {"registry"},
     {"model"},
     {"report"},
-    {"verbs", "arguments", "functions"},
-    {"cli"},
+    {"command"},
     {"__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

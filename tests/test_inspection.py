@@ -11,7 +11,7 @@ import torch
 import topogen.inspection as module
 from topogen.errors import InvalidInputError
 from topogen.inspection import Inspection, inspect
-from topogen.topology.homology import Homology
+from topogen.topology.inference.homology import Homology
 
 TAU = 2 * math.pi
 

@@ -9,8 +9,8 @@ import torch
 
 import topogen
 from topogen.errors import CheckpointError, InvalidInputError
-from topogen.learning.trainer import Settings
 from topogen.manifolds import shapes
+from topogen.training.trainer import Settings
 
 SETTINGS = Settings(steps=200)
 

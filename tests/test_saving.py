@@ -14,11 +14,11 @@ from torch import nn
 import topogen
 from topogen.distributions import Uniform
 from topogen.errors import CheckpointError, NotSupportedError
-from topogen.learning.checkpoints import read_checkpoint, write_checkpoint
-from topogen.learning.trainer import Settings
 from topogen.manifolds import ImplicitManifold, shapes
-from topogen.manifolds.gate import Gate
+from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.model import Model
+from topogen.training.checkpoints import read_checkpoint, write_checkpoint
+from topogen.training.trainer import Settings
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -2,7 +2,7 @@
 
 import sys
 
-from topogen.cli import main
+from topogen.command.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,10 +21,10 @@ from topogen.geometry.neighbours import components, nearest
 from topogen.geometry.scales import Scales, boundary_points, estimate_scales
 from topogen.points import clean
 from topogen.points.cleaning import Repairs
-from topogen.strata import Stratum, find_strata
-from topogen.topology.budget import Budget
-from topogen.topology.evenness import LONELY, UNEVEN, evenness
-from topogen.topology.homology import Homology, homology
+from topogen.topology.inference.homology import Homology, homology
+from topogen.topology.inference.sampling_density import LONELY, UNEVEN, sampling_density
+from topogen.topology.inference.strata import Stratum, find_strata
+from topogen.topology.persistence.budget import Budget
 
 __all__ = ["Inspection", "inspect"]
 
@@ -44,7 +44,8 @@ class Inspection:
     `boundary_fraction`, `has_boundary`; `noise`: standard deviation per normal coordinate; `spacing`, `reach`, `diameter`: as in `Scales`;
     `room`: share of the points with a scale of denoising above spacing and noise and below reach/sqrt(hull_dim - dim);
     `evenness`: largest over median distance to the fifth neighbour (1: perfectly even); `outliers`: points far from all others for their region;
-    `advice`: what the numbers mean for fitting, in words; `strata`: the pieces of the singular set, where sheets cross and the cloud is no manifold.
+    `advice`: what the numbers mean for fitting, in words; `topology.inference.strata`: the pieces of the singular set, where sheets cross and the cloud is no
+    manifold.
     """
 
     n: int
@@ -107,7 +108,7 @@ def inspect(
     """Find out what a cloud (n, D) is.
 
     `points` is anything `topogen.points.as_points` takes; `dim` overrules the estimated dimension; `fields` are the primes p of the Betti numbers
-    over Z/p; `seed` makes the generator where none is given; `budget` goes to `topogen.topology.homology.homology`.
+    over Z/p; `seed` makes the generator where none is given; `budget` goes to `topogen.topology.inference.homology.homology`.
     Raises InvalidInputError for points that cannot be a cloud, fewer than dim + 2 distinct ones, or a dim outside 1..D.
     """
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
@@ -155,7 +156,7 @@ def _form(cloud: Tensor, dim: int | None, generator: torch.Generator) -> _Form:
 def _findings(cloud: Tensor, form: _Form, topology: Homology, repairs: Repairs) -> Inspection:
     """Everything but the advice."""
     pieces, reason = _components(form.inside, form.scales)
-    even = evenness(form.inside)
+    even = sampling_density(form.inside)
     return Inspection(
         n=len(cloud),
         ambient_dim=cloud.shape[1],

@@ -15,24 +15,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.distributions.charts import ChartMixture
-from topogen.distributions.gibbs import Energy
-from topogen.distributions.uniform import Uniform
+from topogen.distributions.charts.chart_mixture import ChartMixture
+from topogen.distributions.charts.fit import fit_fine_charts
+from topogen.distributions.diffusion.fit import fit_diffusion
+from topogen.distributions.energy.energy import Energy
+from topogen.distributions.energy.fit import fit_energy
+from topogen.distributions.flow.fit import fit_flow
+from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import CheckpointError, InvalidInputError, NotSupportedError
 from topogen.inspection import Inspection, inspect
-from topogen.learning.atlas import learn_atlas
-from topogen.learning.chart_density import fit_fine_charts
-from topogen.learning.diffusion import fit_diffusion
-from topogen.learning.fitting import Fitted, fit_implicit
-from topogen.learning.flow_matching import fit_flow
-from topogen.learning.residual import fit_energy
-from topogen.learning.trainer import Settings
-from topogen.manifolds.atlas import Atlas, ground_of
+from topogen.learning.atlas.fit import learn_atlas
+from topogen.learning.implicit.fit import Fitted, fit_implicit
+from topogen.manifolds.atlas.atlas import Atlas, ground_of
 from topogen.manifolds.base import Manifold, Projection
-from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.points import as_points, clean, distinct
 from topogen.registry import DISTRIBUTIONS, MANIFOLDS
 from topogen.saving import Description, Kind, kind_of, read_folder, write_folder
+from topogen.training.trainer import Settings
 
 __all__ = ["Model", "fit", "load"]
 
@@ -129,9 +129,10 @@ def fit(
         points: anything `topogen.points.as_points` takes.
         manifold: "implicit" learns a constraint; "atlas" covers its zero set by charts as well (dimensions 1 to 3); "auto" is "implicit", which needs less time
             and has the same points; a `Manifold` is taken as given.
-        density: "uniform"; "energy" learns where on M the data lie (`learning.residual`); "charts" learns that as a mixture over many small charts, exactly
-            normalised and sampled (`learning.chart_density`), in dimensions 1 to 3; "diffusion" and "flow" learn it as what a field on M carries the uniform
-            distribution to (`learning.diffusion`, `learning.flow_matching`); "auto" is "uniform", which is what the topology is verified on.
+        density: "uniform"; "energy" learns where on M the data lie (`distributions.energy.fit`); "charts" learns that as a mixture over many small charts,
+        exactly
+            normalised and sampled (`distributions.charts.fit`), in dimensions 1 to 3; "diffusion" and "flow" learn it as what a field on M carries the uniform
+            distribution to (`distributions.diffusion.fit`, `distributions.flow.fit`); "auto" is "uniform", which is what the topology is verified on.
         dim: dimension of M, estimated when None.
         seed: seeds the generator when none is given; same machine, versions, threads and seed: same bits.
         settings: steps, batch, rate of the training; inspection: an `Inspection` of the same points made before.

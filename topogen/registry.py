@@ -13,28 +13,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.distributions.ball_flow import BallFlow
-from topogen.distributions.balls import BallBase, Bump
-from topogen.distributions.carried import Carried
-from topogen.distributions.charts import ChartMixture
-from topogen.distributions.diffusion import Diffusion
-from topogen.distributions.estimate import Estimate
-from topogen.distributions.field import FieldNetwork
-from topogen.distributions.flow_matching import FlowMatching
-from topogen.distributions.gibbs import Energy
-from topogen.distributions.heated import Heat, Heated
-from topogen.distributions.kernels import TangentKernels
-from topogen.distributions.pieces import Base, Charted, Ground, Pieces
-from topogen.distributions.uniform import Uniform
+from topogen.distributions.charts.ball_densities import BallBase, Bump
+from topogen.distributions.charts.ball_flow import BallFlow
+from topogen.distributions.charts.chart_mixture import ChartMixture
+from topogen.distributions.diffusion.diffusion import Diffusion
+from topogen.distributions.diffusion.heat_kernel import HeatKernel, HeatKernelBase
+from topogen.distributions.energy.correction_network import CorrectionNetwork
+from topogen.distributions.energy.energy import Energy
+from topogen.distributions.energy.tangent_kernels import TangentKernels
+from topogen.distributions.fields.components import Base, ChartMixtureBase, SampledManifold, UniformComponents
+from topogen.distributions.fields.continuous_flow import ContinuousFlow
+from topogen.distributions.fields.vector_field import FieldNetwork
+from topogen.distributions.flow.flow import FlowMatching
+from topogen.distributions.uniform.estimate import Estimate
+from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import NotSupportedError
-from topogen.learning.correction import CorrectionNetwork
-from topogen.learning.network import ConstraintNetwork
-from topogen.manifolds.atlas import Atlas, ground_of
+from topogen.learning.implicit.constraint_network import ConstraintNetwork
+from topogen.manifolds.atlas.atlas import Atlas, ground_of
+from topogen.manifolds.atlas.flow_charts import FlowCharts
+from topogen.manifolds.atlas.graph_charts import Charts, GraphCharts
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.chart import Charts, GraphCharts
-from topogen.manifolds.flow_chart import FlowCharts
-from topogen.manifolds.gate import Gate
-from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.implicit.boundary_gate import Gate
+from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.manifolds.shapes import SHAPES, get
 from topogen.manifolds.shapes.base import Shape
 from topogen.saving import Kind, kind_of
@@ -223,23 +223,23 @@ def _build_base(config: Mapping[str, Any], state: Mapping[str, Tensor], atlas: A
     return flow.requires_grad_(False)
 
 
-def _describe_carried(density: Carried) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+def _describe_carried(density: ContinuousFlow) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
     ground, field = density.base.ground, density.field
     config: dict[str, Any] = {"volume": ground.volume, "tolerance": density.tolerance, "field": {name: getattr(field, name) for name in _FIELD}}
     config |= {"times": list(density.times)} if isinstance(density, Diffusion) else {}
     tensors = {f"field.{name}": value for name, value in field.state_dict().items()} | {"pool": ground.pool, "labels": ground.labels}
-    if isinstance(density.base, Charted):
+    if isinstance(density.base, ChartMixtureBase):
         inner, own = _describe_mixture(density.base.mixture)
         return config | {"base": dict(inner)}, tensors | {f"base.{name}": value for name, value in own.items()}
-    if isinstance(density.base, Heated):
+    if isinstance(density.base, HeatKernelBase):
         return config | {"base": "heated"}, tensors | {f"base.{name}": value for name, value in density.base.heat._asdict().items()}
-    if not isinstance(density.base, Pieces):
+    if not isinstance(density.base, UniformComponents):
         raise NotSupportedError(f"save: a base of type {type(density.base).__name__} is not registered")
     return config | {"base": None}, tensors | {"weights": density.base.weights}
 
 
 def _build_base_of_motion(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold) -> tuple[Base, FieldNetwork]:
-    ground = Ground(ground_of(manifold), tensors["pool"], float(config["volume"]), tensors["labels"])
+    ground = SampledManifold(ground_of(manifold), tensors["pool"], float(config["volume"]), tensors["labels"])
     state = _part(tensors, "field.")
     width, depth, context = (int(config["field"][name]) for name in _FIELD)
     times = None if config.get("times") is None else (float(config["times"][0]), float(config["times"][1]))
@@ -249,10 +249,10 @@ def _build_base_of_motion(config: Mapping[str, Any], tensors: Mapping[str, Tenso
     )  # fmt: skip
     field.load_state_dict(dict(state))
     if config["base"] is None:
-        return Pieces(ground, tensors["weights"]), field
+        return UniformComponents(ground, tensors["weights"]), field
     if config["base"] == "heated":
-        return Heated(ground, Heat(**_part(tensors, "base."))), field
-    return Charted(ground, _build_mixture(config["base"], _part(tensors, "base."), manifold, ground.pool)), field
+        return HeatKernelBase(ground, HeatKernel(**_part(tensors, "base."))), field
+    return ChartMixtureBase(ground, _build_mixture(config["base"], _part(tensors, "base."), manifold, ground.pool)), field
 
 
 def _build_diffusion(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> Diffusion:

@@ -25,7 +25,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from topogen.errors import CheckpointError
-from topogen.learning.checkpoints import replace_file
+from topogen.training.checkpoints import replace_file
 
 __all__ = ["SCHEMA_VERSION", "Description", "Kind", "check_folder", "kind_of", "read_folder", "write_folder"]
 

@@ -13,12 +13,12 @@ from rows import Row, markdown, row
 from test_shapes import draw
 
 from topogen.distributions import ChartMixture, Uniform
-from topogen.distributions.balls import Bump
-from topogen.distributions.charts import kept_shares
-from topogen.learning.atlas import learn_atlas
-from topogen.learning.cover import chart_cover, good_cover
-from topogen.learning.discs import disc_atlas
-from topogen.manifolds import Geodesics, ImplicitManifold, shapes
+from topogen.distributions.charts.ball_densities import Bump
+from topogen.distributions.charts.chart_mixture import kept_shares
+from topogen.learning.atlas.disc_atlas import disc_atlas
+from topogen.learning.atlas.fit import learn_atlas
+from topogen.learning.atlas.good_cover import chart_cover, good_cover
+from topogen.manifolds import GeodesicSolver, ImplicitManifold, shapes
 from topogen.model import fit
 from topogen.verification import certify
 
@@ -147,7 +147,7 @@ def measure_torus() -> Row:
     start = time.process_time()
     found = torus.geodesics(known).dist(x, y)
     seconds = time.process_time() - start
-    fine = Geodesics(torus, known, starts=6, n_nodes=65)
+    fine = GeodesicSolver(torus, known, starts=6, n_nodes=65)
     error = (found[:200] / fine.dist(x[:200], y[:200]) - 1).abs()
     return {"median_error": float(error.median()), "largest_error": float(error.max()), "seconds_for_1000": seconds}
 

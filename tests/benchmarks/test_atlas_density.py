@@ -14,11 +14,11 @@ from test_energy import angles, on_circle, one_width, von_mises
 from torch import Tensor
 
 from topogen import points
-from topogen.distributions import Uniform
-from topogen.learning import fit_fine_charts, fit_implicit
-from topogen.learning.chart_density import FittedCharts
-from topogen.learning.fitting import Fitted
-from topogen.learning.residual import fit_energy
+from topogen.distributions import Uniform, fit_fine_charts
+from topogen.distributions.charts.fit import FittedCharts
+from topogen.distributions.energy.fit import fit_energy
+from topogen.learning import fit_implicit
+from topogen.learning.implicit.fit import Fitted
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.shapes import FlatTorus, Torus
 

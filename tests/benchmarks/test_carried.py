@@ -18,18 +18,18 @@ from test_atlas_density import WrappedNormals, on_torus, split_earth
 from test_energy import one_width
 from torch import Tensor
 
-from topogen.distributions.carried import Carried
-from topogen.distributions.pieces import Ground, ground_under
-from topogen.distributions.uniform import Uniform
+from topogen.distributions.diffusion.fit import fit_diffusion
+from topogen.distributions.fields.components import SampledManifold, sampled_manifold
+from topogen.distributions.fields.continuous_flow import ContinuousFlow
+from topogen.distributions.fields.prepare import Sizes, field_settings
+from topogen.distributions.flow.fit import fit_flow
+from topogen.distributions.uniform.uniform import Uniform
 from topogen.geometry.frames import complement
-from topogen.learning.carrying import Sizes, carried_settings
-from topogen.learning.diffusion import fit_diffusion
-from topogen.learning.fitting import fit_implicit
-from topogen.learning.flow_matching import fit_flow
-from topogen.learning.trainer import Settings
+from topogen.learning.implicit.fit import fit_implicit
 from topogen.manifolds import ImplicitManifold, shapes
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.shapes import FlatTorus, Torus
+from topogen.training.trainer import Settings
 
 DATA = pathlib.Path(os.environ.get("TOPOGEN_DATA", "nowhere"))
 CLOSED_FORMS = ("torus", "klein_bottle", "projective_plane", "trefoil_knot", "two_spheres")
@@ -70,7 +70,7 @@ class Bumps:
         return -torch.cdist(x, self.means).square() / (2 * self.width**2)
 
 
-def integral(density: Carried, ground: Ground) -> Row:
+def integral(density: ContinuousFlow, ground: SampledManifold) -> Row:
     """By uniform points of M, with its standard error."""
     value = density.log_density(ground.pool[:EVEN]).exp() * ground.volume
     return {"integral": float(value.mean()), "integral_se": float(value.std() / len(value) ** 0.5)}
@@ -91,7 +91,7 @@ def between_parts(data: Tensor, generator: torch.Generator) -> float:
 def measured(kind: str, truth: "Bumps | WrappedNormals", manifold: Manifold, known: Tensor, seed: int, n: int = 20_000) -> Row:
     generator = seeded(seed)
     data, test = truth.draw(n, generator), truth.draw(2000, generator)
-    ground = ground_under(manifold, known, generator=generator)
+    ground = sampled_manifold(manifold, known, generator=generator)
     start = time.process_time()
     fitted = FITS[kind](data, manifold, ground=ground, generator=generator, quiet=True)
     seconds = time.process_time() - start
@@ -176,7 +176,7 @@ def stretch_to_sphere(manifold: Manifold, x: Tensor) -> Tensor:
 def earth(kind: str, name: str, seed: int) -> Row:
     generator = seeded(seed)
     (training, validation, test), fitted, uniform = split_earth(name, generator)
-    ground = ground_under(fitted.manifold, fitted.anchors, uniform=uniform, generator=generator)
+    ground = sampled_manifold(fitted.manifold, fitted.anchors, uniform=uniform, generator=generator)
     start = time.process_time()
     found = FITS[kind](
         training,
@@ -184,7 +184,7 @@ def earth(kind: str, name: str, seed: int) -> Row:
         held_out=validation,
         ground=ground,
         sizes=Sizes(192, 3, 128, 60.0),
-        settings=carried_settings(10_000),
+        settings=field_settings(10_000),
         generator=generator,
         quiet=True,
     )
@@ -216,9 +216,7 @@ def rna(seed: int) -> Row:
     training, validation, test = data.tensor_split([int(0.8 * len(data)), int(0.9 * len(data))])
     torus = FlatTorus(7)
     start = time.process_time()
-    found = fit_flow(
-        training, torus, held_out=validation, sizes=Sizes(256, 4, 192, 20.0), settings=carried_settings(20_000), generator=seeded(seed), quiet=True
-    )
+    found = fit_flow(training, torus, held_out=validation, sizes=Sizes(256, 4, 192, 20.0), settings=field_settings(20_000), generator=seeded(seed), quiet=True)
     seconds = time.process_time() - start
     log_p = found.distribution.log_prob(test)
     return {"nll": -float(log_p.mean()), "nll_se": float(log_p.std() / len(test) ** 0.5), "validation_nll": -found.held_out, "fit_seconds": seconds}
@@ -312,12 +310,12 @@ def stretch_of_projection(manifold: Manifold, x: Tensor, tangent: Tensor, step: 
 
 
 @functools.cache
-def learned_bunny(seed: int) -> tuple[ImplicitManifold, Ground, float]:
+def learned_bunny(seed: int) -> tuple[ImplicitManifold, SampledManifold, float]:
     """The surface learned from 40,000 even points of the mesh, twice as long as usual with batches twice as large, its ground, and the seconds."""
     generator, start = seeded(seed), time.process_time()
     known = on_mesh(1, 10, generator)[3]
     manifold = fit_implicit(known, 2, boundary=False, settings=Settings(steps=8000, batch_size=1024), generator=generator, quiet=True).manifold
-    return manifold, ground_under(manifold, known, generator=generator), time.process_time() - start
+    return manifold, sampled_manifold(manifold, known, generator=generator), time.process_time() - start
 
 
 def bunny(kind: str, k: int, seed: int) -> Row:

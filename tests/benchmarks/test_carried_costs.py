@@ -13,13 +13,13 @@ from test_carried import learned, seeded
 from torch import Tensor
 
 import topogen
-from topogen.distributions.field import FieldNetwork
-from topogen.distributions.pieces import Ground, ground_under
-from topogen.learning import Sizes, carried_settings, fit_diffusion, fit_flow
+from topogen.distributions import Sizes, field_settings, fit_diffusion, fit_flow
+from topogen.distributions.fields.components import SampledManifold, sampled_manifold
+from topogen.distributions.fields.vector_field import FieldNetwork
 from topogen.manifolds import shapes
 from topogen.manifolds.base import Manifold
+from topogen.manifolds.local_polynomial import fit_local_polynomials
 from topogen.manifolds.shapes import FlatTorus, Torus
-from topogen.manifolds.tabulated import tabulate
 from topogen.sampling.brownian import SCHEMES, brownian
 
 SEEDS = range(int(os.environ.get("TOPOGEN_SEEDS", "3")))
@@ -83,7 +83,7 @@ def ambient(seed: int) -> Row:
     """20,000 uniform points of a torus: 5000 samples of flows within it and around it, how far they are from it, and their Betti numbers."""
     torus, generator = Torus(), seeded(seed)
     data = torus.sample(20_000, generator)
-    inside = fit_flow(data, torus, settings=carried_settings(4000), generator=generator, quiet=True).distribution.sample((5000,), generator=generator)
+    inside = fit_flow(data, torus, settings=field_settings(4000), generator=generator, quiet=True).distribution.sample((5000,), generator=generator)
     outside = carried_straight(ambient_field(data, 4000, straight, seed), data, 5000, generator)
     far, clouds = 0.01 * torus.diameter, {"within": inside, "ambient": outside}
     distances = {f"distance_{name}": float(torus.distance(x).mean()) for name, x in clouds.items()}
@@ -103,7 +103,7 @@ def norms(seed: int) -> Row:
     """E|score|^2 at noise of sizes sigma, within the torus and in R^3: exponents of sigma fitted to it at the four smallest of these."""
     torus, generator = Torus(), seeded(seed)
     data = WrappedNormals(seed, torus).draw(20_000, generator)
-    model = fit_diffusion(data, torus, settings=carried_settings(4000), horizon=0.05, generator=generator, quiet=True).distribution
+    model = fit_diffusion(data, torus, settings=field_settings(4000), horizon=0.05, generator=generator, quiet=True).distribution
     low, high = 0.005, 0.3
     field = ambient_field(data, 4000, denoising(low, high), seed)
     sigmas = torch.logspace(math.log10(0.01), math.log10(0.2), 7, dtype=torch.float64)
@@ -135,15 +135,15 @@ def sphere_in(ambient_dim: int, generator: torch.Generator) -> tuple[Manifold, T
     """The table of a unit sphere in R^D, turned at random."""
     turn = torch.linalg.qr(torch.randn(ambient_dim, 3, generator=generator, dtype=torch.float64)).Q
     points = shapes.get("sphere").sample(20_000, generator) @ turn.T
-    return tabulate(points, 2), points
+    return fit_local_polynomials(points, 2), points
 
 
-def ground_of(dim: int, ambient_dim: int, generator: torch.Generator) -> Ground:
+def ground_of(dim: int, ambient_dim: int, generator: torch.Generator) -> SampledManifold:
     """A sphere in R^D for d = 2, else a flat torus of dimension d in R^2d."""
     if ambient_dim != 2 * dim:
         table, points = sphere_in(ambient_dim, generator)
-        return Ground(table, points, 4 * math.pi, torch.zeros(len(points), dtype=torch.int64))
-    return ground_under(FlatTorus(dim), torch.empty(0, ambient_dim), generator=generator)
+        return SampledManifold(table, points, 4 * math.pi, torch.zeros(len(points), dtype=torch.int64))
+    return sampled_manifold(FlatTorus(dim), torch.empty(0, ambient_dim), generator=generator)
 
 
 def cost(dim: int, ambient_dim: int) -> Row:
@@ -156,7 +156,7 @@ def cost(dim: int, ambient_dim: int) -> Row:
     for name, fit in (("diffusion", fit_diffusion), ("flow", fit_flow)):
         both = []
         for n in (steps, 3 * steps):
-            settings = carried_settings(n, judged=1)
+            settings = field_settings(n, judged=1)
             start = time.process_time()
             found = fit(data, ground.manifold, ground=ground, sizes=sizes, settings=settings, generator=seeded(0), quiet=True)
             both.append(time.process_time() - start)
@@ -174,7 +174,7 @@ def test_cost(dim, ambient_dim):
 def table_of(name: str) -> Row:
     """Sheets around 20,000 points of a learned surface: how far their projections are from it, and microseconds a projection beside its own."""
     manifold, known = learned(name, 0)
-    ground = ground_under(manifold, known, generator=seeded(0))
+    ground = sampled_manifold(manifold, known, generator=seeded(0))
     near = ground.uniform(torch.zeros(4000, dtype=torch.int64), seeded(1))
     near = near + 0.01 * torch.randn(near.shape, generator=seeded(2), dtype=near.dtype)
     found = ground.fast.project(near)

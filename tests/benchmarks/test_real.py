@@ -12,7 +12,7 @@ from rows import Row, markdown, reference_seconds, row
 from topogen import fit, points, verify
 from topogen.geometry.dimension import estimate_dimension
 from topogen.learning import fit_implicit
-from topogen.topology.surfaces import mesh_of
+from topogen.topology.level_sets.surfaces import mesh_of
 
 DATA = pathlib.Path(os.environ.get("TOPOGEN_DATA", "nowhere"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="TOPOGEN_DATA names no folder of real data")

@@ -11,10 +11,10 @@ import torch
 from rows import Row, markdown, reference_seconds, row, table
 
 from topogen import inspect, verify
-from topogen.learning.fitting import fit_implicit
+from topogen.learning.implicit.fit import fit_implicit
 from topogen.manifolds import shapes
 from topogen.model import Model, fit
-from topogen.topology.ghosts import audit
+from topogen.topology.level_sets.spurious_components import audit
 from topogen.verification import dimension_certificate
 
 NAMES = (

@@ -15,7 +15,7 @@ from rows import Row, markdown, row, table
 
 from topogen.manifolds import shapes
 from topogen.manifolds.shapes import Circle, FigureEight, FlatTorus, LinkedCircles, Sphere, Torus
-from topogen.topology.landmarks import covering_radius
+from topogen.topology.persistence.landmarks import covering_radius
 from topogen.verification import verify
 
 SEEDS = range(int(os.environ.get("TOPOGEN_SEEDS", "20")))

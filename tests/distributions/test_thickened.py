@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from topogen.distributions import Estimate, Mixture, Uniform
-from topogen.distributions.charts import ChartMixture
+from topogen.distributions.charts.chart_mixture import ChartMixture
+from topogen.distributions.charts.fine_atlas import fine_atlas
 from topogen.distributions.thickened import Thickened, measure_of, same_measure
 from topogen.errors import InvalidInputError
 from topogen.geometry.curvature import second_fundamental_form
-from topogen.learning.fine_atlas import fine_atlas
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.shapes import Circle, FlatTorus, Sphere, Torus
 

@@ -5,9 +5,9 @@ import math
 import torch
 
 from topogen.geometry.curvature import gauss_curvature, mean_curvature, second_fundamental_form
-from topogen.geometry.geodesics import transported
+from topogen.geometry.exponential_map import transported
 from topogen.geometry.path_graph import path_graph, spread, starts
-from topogen.geometry.paths import Surface, _tridiagonal, along, end_directions, minimal_paths, polygon_length, relax
+from topogen.geometry.paths import PathSurface, _tridiagonal, along, end_directions, minimal_paths, polygon_length, relax
 from topogen.geometry.projection import Projection
 
 
@@ -33,7 +33,7 @@ def cylinder_basis(x):
     return torch.stack([around, up], -1)
 
 
-CYLINDER = Surface(cylinder_project, cylinder_basis)
+CYLINDER = PathSurface(cylinder_project, cylinder_basis)
 
 
 def on_cylinder(angle, height):
@@ -103,7 +103,7 @@ def test_two_cylinders_are_not_joined():
     offset = torch.tensor([4.0, 0.0, 0.0], dtype=torch.float64)
     points = torch.cat([cloud(400), cloud(400) + offset])
     x = cloud(4, seed=5)
-    paths = minimal_paths(Surface(project, basis), path_graph(project, points), x, torch.cat([x[[1, 0]], x[[1, 0]] + offset]))
+    paths = minimal_paths(PathSurface(project, basis), path_graph(project, points), x, torch.cat([x[[1, 0]], x[[1, 0]] + offset]))
     assert torch.isinf(paths.lengths).tolist() == [False, False, True, True]
     assert paths.converged.tolist() == [True, True, False, False]
     assert bool(paths.nodes[2:].isnan().all()) and paths.candidates[2:].tolist() == [0, 0]

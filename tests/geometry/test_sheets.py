@@ -5,7 +5,7 @@ import torch
 
 from topogen.errors import NotSupportedError
 from topogen.manifolds.shapes import Sphere
-from topogen.strata import find_strata, sheets
+from topogen.topology.inference.strata import find_strata, sheets
 
 
 def seed(number):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from topogen.geometry.strata import singular_points
+from topogen.geometry.singular_points import singular_points
 from topogen.manifolds import shapes
 
 

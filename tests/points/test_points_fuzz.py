@@ -7,7 +7,7 @@ import torch
 
 from topogen.errors import TopogenError
 from topogen.points import read, write
-from topogen.points.meshes import MESHES
+from topogen.points.mesh_files import MESHES
 from topogen.points.screening import SUFFIXES
 
 CASES = 250

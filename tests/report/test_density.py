@@ -6,17 +6,17 @@ import pytest
 import torch
 
 import topogen
-from topogen.distributions.reverse import reverse_walk
-from topogen.distributions.uniform import Uniform
+from topogen.distributions.diffusion.reverse import reverse_walk
+from topogen.distributions.fields.prepare import field_settings
+from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError, MissingDependencyError
-from topogen.learning.carrying import carried_settings
-from topogen.learning.trainer import Settings
 from topogen.manifolds import shapes
-from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.model import Model
 from topogen.report import density as module
 from topogen.report.density import draw_density, draw_walk
 from topogen.report.run import run
+from topogen.training.trainer import Settings
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -31,7 +31,7 @@ def on_arc(n: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def diffused():
-    return topogen.fit(on_arc(400), shapes.get("circle"), "diffusion", density_settings=carried_settings(64), quiet=True)
+    return topogen.fit(on_arc(400), shapes.get("circle"), "diffusion", density_settings=field_settings(64), quiet=True)
 
 
 def pixels(path):
@@ -121,7 +121,7 @@ def test_without_matplotlib(diffused, tmp_path, monkeypatch):
 def test_a_run_draws_its_density(kind, pictures, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("topogen.report.run.WALK_STEPS", 12)
-    settings = {"settings": Settings(steps=200), "density_settings": carried_settings(32)}
+    settings = {"settings": Settings(steps=200), "density_settings": field_settings(32)}
     outcome = run(shapes.get("circle").sample(300, generator=seeded()), tmp_path / "run", density=kind, n_samples=500, **settings)
     assert pictures == {path.name for path in (tmp_path / "run").glob("*.png")} - {"figure.png"}
     assert outcome.to_dict()["volume"]["value"] == pytest.approx(2 * torch.pi, rel=0.02)

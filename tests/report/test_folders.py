@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from topogen.errors import CheckpointError
-from topogen.report.folders import check_folder, fresh_folder
+from topogen.report.folders import check_output_folder, fresh_folder
 
 
 def fill(folder: Path, text: str) -> None:
@@ -36,7 +36,7 @@ def whole_run(folder: Path) -> Path:
 def test_a_second_run_replaces_the_first_whole(tmp_path):
     folder = whole_run(tmp_path / "run")
     (folder / "mesh.ply").touch()
-    check_folder(folder)
+    check_output_folder(folder)
     fill(folder, "second")
     assert [entry.name for entry in folder.iterdir()] == ["report.json"]
     assert (folder / "report.json").read_text() == "second" and len(list(tmp_path.iterdir())) == 1
@@ -46,11 +46,11 @@ def test_a_file_of_the_users_in_an_earlier_run_is_not_lost(tmp_path):
     folder = whole_run(tmp_path / "run")
     (folder / "diary.txt").write_text("mine")
     with pytest.raises(CheckpointError, match="not just an earlier run"):
-        check_folder(folder)
+        check_output_folder(folder)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "report.json").write_text("somebody's report")
     with pytest.raises(CheckpointError, match="not just an earlier run"):
-        check_folder(tmp_path / "own")
+        check_output_folder(tmp_path / "own")
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -88,10 +88,10 @@ def test_what_may_be_written(tmp_path):
     (tmp_path / "foreign" / "diary.txt").write_text("mine")
     (tmp_path / "file").touch()
     for name in ("missing", "empty", "a/b/c"):
-        check_folder(tmp_path / name)
+        check_output_folder(tmp_path / name)
     for name in ("foreign", "file", "file/below"):
         with pytest.raises(CheckpointError, match="name a"):
-            check_folder(tmp_path / name)
+            check_output_folder(tmp_path / name)
     assert not (tmp_path / "a").exists()
 
 

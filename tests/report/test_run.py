@@ -10,15 +10,15 @@ import torch
 
 import topogen
 from topogen.errors import CheckpointError, InvalidInputError, MissingDependencyError, NotSupportedError
-from topogen.learning.trainer import Settings
 from topogen.manifolds import shapes
-from topogen.manifolds.gate import Gate
-from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.implicit.boundary_gate import Gate
+from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.points import read
 from topogen.report import run as module
 from topogen.report.figures import draw_clouds
 from topogen.report.run import run
-from topogen.strata import Stratum
+from topogen.topology.inference.strata import Stratum
+from topogen.training.trainer import Settings
 
 CIRCLE = shapes.get("circle").sample(300, generator=torch.Generator().manual_seed(1))
 FILES = {"inspection.json", "model", "samples.npy", "verification.json", "report.txt", "report.json"}

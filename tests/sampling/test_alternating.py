@@ -3,7 +3,7 @@
 import torch
 
 from topogen.manifolds.shapes import Torus
-from topogen.sampling import ConstrainedLangevin, HamiltonianMonteCarlo, Proposal, TangentRandomWalk, Target, run, warm_up
+from topogen.sampling import ConstrainedLangevin, HamiltonianMonteCarlo, Proposal, TangentRandomWalk, Target, run_chains, warm_up
 from topogen.sampling.alternating import Alternating
 
 SHAPE = Torus(1.0, 0.5)
@@ -32,11 +32,11 @@ def test_every_third_proposal_is_a_jump():
     jump = Mirror()
     kernel = Alternating(TangentRandomWalk(SHAPE), jump, 3)
     x = SHAPE.sample(20, seeded(0))
-    found = run(kernel, x, 10, 0.01, generator=seeded(1))
+    found = run_chains(kernel, x, 10, 0.01, generator=seeded(1))
     assert jump.calls == 3
     flipped = (found.points[1:, :, 2] + found.points[:-1, :, 2]).abs().amax(1) < 1e-12
     assert flipped.nonzero().squeeze(1).tolist() == [1, 4, 7]
-    run(kernel, x, 2, 0.01, generator=seeded(1))
+    run_chains(kernel, x, 2, 0.01, generator=seeded(1))
     assert jump.calls == 3, "a new run counts from its own begin"
 
 
@@ -68,6 +68,6 @@ def test_kernels_without_adapt_are_fine():
 def test_the_law_is_kept():
     """Torus, E cos phi = .25 from exact draws, |z| < 3.9 (false alarm 1e-4)."""
     generator = seeded(8)
-    found = run(Alternating(TangentRandomWalk(SHAPE), Mirror(), 2), SHAPE.sample(1200, generator), 12, 0.6, generator=generator)
+    found = run_chains(Alternating(TangentRandomWalk(SHAPE), Mirror(), 2), SHAPE.sample(1200, generator), 12, 0.6, generator=generator)
     cosine = ((found.points[..., :2].norm(dim=-1) - 1) / 0.5).mean(0)
     assert abs(float((cosine.mean() - 0.25) / (cosine.std() / 1200**0.5))) < 3.9

@@ -7,7 +7,7 @@ import torch
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds import ImplicitManifold, shapes
-from topogen.manifolds.tabulated import tabulate
+from topogen.manifolds.local_polynomial import fit_local_polynomials
 from topogen.sampling.brownian import SCHEMES, brownian, brownian_paths, longest_step
 
 N = 20_000
@@ -78,7 +78,7 @@ def test_times_may_differ_by_path_and_are_kept():
 def test_a_table_of_an_implicit_torus_walks_like_the_torus():
     torus = shapes.get("torus")
     implicit = ImplicitManifold(lambda x: ((x[:, :2].norm(dim=1) - torus.R) ** 2 + x[:, 2] ** 2 - torus.r**2).unsqueeze(1), 2, 3)
-    table = tabulate(torus.sample(6000, seeded()), 2)
+    table = fit_local_polynomials(torus.sample(6000, seeded()), 2)
     x = torus.sample(8000, seeded(2))
     along = [(x * brownian(m, x, 0.1, generator=seeded(3))).sum(-1) for m in (implicit, table)]
     assert abs(z_score(along[0] - along[1], 0.0)) < 4.5

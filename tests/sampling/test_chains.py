@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from topogen.manifolds.shapes import Sphere
-from topogen.sampling import Proposal, TangentRandomWalk, first_step, run, warm_up
+from topogen.sampling import Proposal, TangentRandomWalk, first_step, run_chains, warm_up
 from topogen.sampling.chains import acceptance_probability
 
 
@@ -48,7 +48,7 @@ def test_chains_have_the_law_of_the_ratio():
     """Ring of 5 points with weights 1 .. 5 from the uniform law, one count per chain: chi-square with 4 degrees of freedom below 23.5 (false alarm 1e-4)."""
     weights = torch.arange(1.0, 6)
     generator = seeded(0)
-    found = run(Ring(weights.log()), starts(8000, 5, generator), 60, 1.0, thin=60, generator=generator)
+    found = run_chains(Ring(weights.log()), starts(8000, 5, generator), 60, 1.0, thin=60, generator=generator)
     counts = torch.bincount(found.points[0, :, 0].long(), minlength=5)
     expected = 8000 * weights / 15
     assert float(((counts - expected) ** 2 / expected).sum()) < 23.5
@@ -57,7 +57,7 @@ def test_chains_have_the_law_of_the_ratio():
 
 def test_lost_proposals_are_rejections():
     """Points 1 and 3 cannot be entered: chains at 2 stay for ever and are counted at every step."""
-    found = run(Ring(flat(5), lost=[1], back=[3]), torch.full((200, 1), 2.0, dtype=torch.float64), 20, 1.0, generator=seeded(1))
+    found = run_chains(Ring(flat(5), lost=[1], back=[3]), torch.full((200, 1), 2.0, dtype=torch.float64), 20, 1.0, generator=seeded(1))
     assert bool((found.points == 2).all()) and found.points.shape == (20, 200, 1)
     assert torch.equal(found.failures + found.non_reversible, torch.ones(200, dtype=torch.float64))
     assert 0.4 < float(found.failures.mean()) < 0.6
@@ -72,7 +72,7 @@ def test_impossible_proposals_are_rejected(value):
             return Proposal(proposal.state, torch.full_like(proposal.log_ratio, value), proposal.failed, proposal.irreversible)
 
     start = starts(50, 5, seeded(2))
-    found = run(Odd(flat(5)), start, 5, 1.0, generator=seeded(3))
+    found = run_chains(Odd(flat(5)), start, 5, 1.0, generator=seeded(3))
     assert torch.equal(found.points[-1], start) and not found.acceptance.any()
 
 
@@ -87,8 +87,8 @@ def test_acceptance_probability():
 
 def test_every_thin_th_position_is_kept():
     start = starts(30, 7, seeded(4))
-    all_steps = run(Ring(flat(7)), start, 11, 1.0, generator=seeded(5))
-    thinned = run(Ring(flat(7)), start, 11, 1.0, thin=3, generator=seeded(5))
+    all_steps = run_chains(Ring(flat(7)), start, 11, 1.0, generator=seeded(5))
+    thinned = run_chains(Ring(flat(7)), start, 11, 1.0, thin=3, generator=seeded(5))
     assert torch.equal(thinned.points, all_steps.points[2::3]) and len(thinned.points) == 3
     assert torch.equal(thinned.potentials, all_steps.potentials[2::3]) and torch.equal(thinned.energies, all_steps.energies[2::3])
     assert thinned.n_steps == 11 and torch.equal(thinned.counts, all_steps.counts)
@@ -101,12 +101,12 @@ def test_energies_are_there_for_kernels_that_have_them():
             return Proposal(proposal.state, proposal.log_ratio, proposal.failed, proposal.irreversible)
 
     start = starts(5, 4, seeded(6))
-    assert run(Plain(flat(4)), start, 3, 1.0, generator=seeded(7)).energies is None
-    assert run(Ring(flat(4)), start, 3, 1.0, generator=seeded(7)).energies.shape == (3, 5)
+    assert run_chains(Plain(flat(4)), start, 3, 1.0, generator=seeded(7)).energies is None
+    assert run_chains(Ring(flat(4)), start, 3, 1.0, generator=seeded(7)).energies.shape == (3, 5)
 
 
 def test_no_steps_no_positions():
-    found = run(Ring(flat(4)), starts(5, 4, seeded(8)), 0, 1.0)
+    found = run_chains(Ring(flat(4)), starts(5, 4, seeded(8)), 0, 1.0)
     assert found.points.shape == (0, 5, 1) and not found.acceptance.any()
 
 
@@ -126,7 +126,7 @@ def test_the_warm_up_tunes_for_the_kernel_and_calls_adapt():
     points, step = warm_up(kernel, starts(100, 6, seeded(9)), 0.01, 150, generator=seeded(10))
     assert kernel.adapted == 150 and len(set(kernel.steps)) > 100
     assert points.shape == (100, 1) and abs(step / math.log(2) - 1) < 0.1
-    run(kernel, points, 5, step, generator=seeded(11))
+    run_chains(kernel, points, 5, step, generator=seeded(11))
     assert set(kernel.steps[-5:]) == {step} and kernel.adapted == 150, "nothing is tuned after the warm-up"
 
 
@@ -142,10 +142,10 @@ def test_interrupts(interruptible):
     arguments = (Interrupted(flat(5)), start, 100, 1.0)
     if not interruptible:
         with pytest.raises(KeyboardInterrupt):
-            run(*arguments, thin=2, generator=seeded(13))
+            run_chains(*arguments, thin=2, generator=seeded(13))
         return
-    found = run(*arguments, thin=2, generator=seeded(13), interruptible=True)
-    whole = run(Ring(flat(5)), start, 7, 1.0, thin=2, generator=seeded(13))
+    found = run_chains(*arguments, thin=2, generator=seeded(13), interruptible=True)
+    whole = run_chains(Ring(flat(5)), start, 7, 1.0, thin=2, generator=seeded(13))
     assert found.interrupted and not whole.interrupted
     assert found.n_steps == 7 and torch.equal(found.points, whole.points) and torch.equal(found.counts, whole.counts)
 
@@ -159,7 +159,7 @@ def test_a_real_signal_ends_a_run():
 
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        found = run(Signalled(flat(5)), starts(4, 5, seeded(14)), 100, 1.0, interruptible=True)
+        found = run_chains(Signalled(flat(5)), starts(4, 5, seeded(14)), 100, 1.0, interruptible=True)
     finally:
         signal.signal(signal.SIGINT, handler)
     assert found.interrupted and len(found.points) == 3
@@ -175,7 +175,7 @@ def test_first_step_follows_the_spread():
 def test_inputs_are_not_changed_and_seeds_give_bits():
     start = Sphere(2).sample(30, seeded(16))
     kept = start.clone()
-    one, two = (run(TangentRandomWalk(Sphere(2)), start, 4, 0.3, generator=seeded(17)).points for _ in range(2))
+    one, two = (run_chains(TangentRandomWalk(Sphere(2)), start, 4, 0.3, generator=seeded(17)).points for _ in range(2))
     assert torch.equal(start, kept) and torch.equal(one, two)
     points, step = warm_up(TangentRandomWalk(Sphere(2)), start, 0.3, 4, generator=seeded(18))
     again, other = warm_up(TangentRandomWalk(Sphere(2)), start, 0.3, 4, generator=seeded(18))
@@ -186,7 +186,7 @@ def test_without_a_generator_the_global_one_is_used():
     start = Sphere(2).sample(10, seeded(19))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        one = run(TangentRandomWalk(Sphere(2)), start, 2, 0.3).points
+        one = run_chains(TangentRandomWalk(Sphere(2)), start, 2, 0.3).points
         torch.manual_seed(5)
-        two = run(TangentRandomWalk(Sphere(2)), start, 2, 0.3).points
+        two = run_chains(TangentRandomWalk(Sphere(2)), start, 2, 0.3).points
     assert torch.equal(one, two)

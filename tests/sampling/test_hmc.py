@@ -10,7 +10,7 @@ import torch
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds import ImplicitManifold
-from topogen.sampling import HamiltonianMonteCarlo, Target, run, warm_up
+from topogen.sampling import HamiltonianMonteCarlo, Target, run_chains, warm_up
 from topogen.sampling.chains import Proposal
 
 SPHERE = ImplicitManifold(lambda x: (x.square().sum(1, keepdim=True) - 1) / 2, 2, 3)
@@ -62,7 +62,7 @@ def test_readme_density_on_the_torus(exact):
     """E sin 4 theta cos phi = .225, E cos phi = 0, theta and phi uniform (first two harmonics)."""
     generator = seeded(1)
     start = readme_sample(1500, generator) if exact else on_torus(*(2 * math.pi * torch.rand(2, 1500, generator=generator, dtype=torch.float64)))
-    found = run(hmc(Target(TORUS, readme_energy)), start, 25 if exact else 45, 0.25, generator=generator)
+    found = run_chains(hmc(Target(TORUS, readme_energy)), start, 25 if exact else 45, 0.25, generator=generator)
     theta, phi = angles(found.points if exact else found.points[20:])
     assert float(found.acceptance.mean()) > 0.5
     assert abs(z_score((4 * theta).sin() * phi.cos(), 0.225)) < 3.9
@@ -80,7 +80,7 @@ def test_options_do_not_change_the_law(options):
     generator = seeded(2)
     target = Target(SPHERE, lambda x: -3 * x[:, 2])
     step = 0.2 * options.get("mass", 1.0) ** 0.5
-    found = run(hmc(target, **{"length": 6 * step, **options}), on_sphere(600, generator), 24, step, generator=generator)
+    found = run_chains(hmc(target, **{"length": 6 * step, **options}), on_sphere(600, generator), 24, step, generator=generator)
     assert abs(z_score(found.points[12:, :, 2], 1 / math.tanh(3) - 1 / 3)) < 3.9
     assert float(found.acceptance.mean()) > 0.8
 
@@ -102,7 +102,7 @@ def test_walls_agree_with_quadrature(reflect):
     target = Target(SPHERE, lambda x: -2 * x[:, 2] + x[:, 1], walls=walls)
     x = on_sphere(20000, generator)
     start = x[(walls(x) > 0.05).all(1)][:500]
-    found = run(hmc(target, 1.2, reflect=reflect), start, 30, 0.2, generator=generator)
+    found = run_chains(hmc(target, 1.2, reflect=reflect), start, 30, 0.2, generator=generator)
     assert bool((walls(found.points.reshape(-1, 3)) >= 0).all())
     for k in range(3):
         assert abs(z_score(found.points[10:, :, k], float(truth[k]))) < 3.9
@@ -126,7 +126,7 @@ def test_rotations_in_dimension_four():
     skew = 0.3 * torch.randn(500, 4, 4, generator=generator, dtype=torch.float64)
     start = torch.linalg.matrix_exp(skew - skew.mT).reshape(-1, 16)
     group = orthogonal(4)
-    found = run(hmc(Target(group), 3.0), start, 18, 0.5, generator=generator)
+    found = run_chains(hmc(Target(group), 3.0), start, 18, 0.5, generator=generator)
     matrices = found.points[10:].reshape(-1, 4, 4)
     assert float(torch.linalg.det(matrices).min()) > 0.999
     trace = matrices.diagonal(dim1=1, dim2=2).sum(1).reshape(8, -1)
@@ -152,7 +152,7 @@ def test_the_warm_up_tunes_the_length_and_the_run_keeps_it():
     points, step = warm_up(kernel, on_sphere(100, generator), 0.2, 80, generator=generator)
     tuned = kernel.length
     assert 0.2 < tuned < 3.0, "the well's quarter period is pi / (2 sqrt 8) = .56"
-    found = run(kernel, points, 10, step, generator=generator)
+    found = run_chains(kernel, points, 10, step, generator=generator)
     assert kernel.length == tuned
     assert 0.55 < float(found.acceptance.mean()) <= 1
     given = hmc(Target(SPHERE, lambda x: -8 * x[:, 2]), 0.7)

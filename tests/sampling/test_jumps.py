@@ -16,9 +16,9 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.shapes import LinkedCircles, Torus
-from topogen.sampling import TangentRandomWalk, jumps, run
+from topogen.sampling import TangentRandomWalk, jumps, run_chains
+from topogen.sampling.connected_components import connected_components
 from topogen.sampling.jumps import PlaneJump
-from topogen.sampling.pieces import pieces
 
 SHAPE = Torus(1.0, 0.5)
 CENTRE = torch.tensor([4.0, 0.0], dtype=torch.float64)
@@ -69,7 +69,7 @@ def test_two_circles_share_by_length_from_a_start_on_one() -> None:
     """Share of the small circle is .5 / 1.5 = 1/3 within 3 s.e. (false alarm .3 %), nearly every chain has seen both."""
     generator = torch.Generator().manual_seed(0)
     jump = PlaneJump(ImplicitManifold(circles, 1, 2), flat)
-    chains = run(jump, circle(120, generator), 80, 1.0, generator=generator)
+    chains = run_chains(jump, circle(120, generator), 80, 1.0, generator=generator)
     small = (chains.points[..., 0] > 2).double()
     z, error = score(small[25:], 1 / 3)
     assert abs(z) < 3
@@ -83,7 +83,7 @@ def test_energy_tilts_the_shares() -> None:
     """U = log 4 on the small circle: its share is (1/2)(1/4) / (1 + (1/2)(1/4)) = 1/9 within 3 s.e. (false alarm .3 %)."""
     generator = torch.Generator().manual_seed(1)
     jump = PlaneJump(ImplicitManifold(circles, 1, 2), lambda x: math.log(4.0) * (x[:, 0] > 2).double(), centre=CENTRE / 2, radius=3.5, starts=16)
-    chains = run(jump, circle(200, generator), 100, 1.0, generator=generator)
+    chains = run_chains(jump, circle(200, generator), 100, 1.0, generator=generator)
     z, error = score((chains.points[25:, :, 0] > 2).double(), 1 / 9)
     assert abs(z) < 3
     assert error < 0.01
@@ -95,7 +95,7 @@ def test_walls_are_never_entered() -> None:
     start = circle(200, generator)
     start[:, 0].abs_()
     jump = PlaneJump(ImplicitManifold(circles, 1, 2), lambda x: torch.where((x[:, 0] < 0) | (x[:, 0] > 2), torch.inf, 0.0).double(), radius=1.5)
-    chains = run(jump, start, 60, 1.0, generator=generator)
+    chains = run_chains(jump, start, 60, 1.0, generator=generator)
     assert bool((chains.points[..., 0] >= 0).all())
     assert abs(score(chains.points[10:, :, 0], 2 / math.pi)[0]) < 3
 
@@ -104,7 +104,7 @@ def test_ellipse_by_length() -> None:
     """E x^2 = 3.476 within 3 s.e. (false alarm .3 %)."""
     generator = torch.Generator().manual_seed(3)
     start = circle(300, generator) * torch.tensor([3.0, 1.0])
-    chains = run(PlaneJump(ImplicitManifold(ellipse, 1, 2), flat), start, 60, 1.0, generator=generator)
+    chains = run_chains(PlaneJump(ImplicitManifold(ellipse, 1, 2), flat), start, 60, 1.0, generator=generator)
     z, error = score(chains.points[15:, :, 0] ** 2, 3.476)
     assert abs(z) < 3
     assert error < 0.08
@@ -117,7 +117,7 @@ MANIFOLDS = {"regular": ImplicitManifold(torus, 2, 3), "overcomplete": ImplicitM
 def test_torus_stays_invariant(name: str) -> None:
     """E cos phi = .25 after jumps from exact starts, within 3 s.e. (false alarm .3 % each), and no zero off the torus."""
     generator = torch.Generator().manual_seed(4)
-    chains = run(PlaneJump(MANIFOLDS[name], flat), SHAPE.sample(300, generator), 12, 1.0, generator=generator)
+    chains = run_chains(PlaneJump(MANIFOLDS[name], flat), SHAPE.sample(300, generator), 12, 1.0, generator=generator)
     z, error = score(cosines(chains.points[2:]), 0.25)
     assert abs(z) < 3
     assert error < 0.03
@@ -130,14 +130,14 @@ def test_codimension_two() -> None:
     generator = torch.Generator().manual_seed(5)
     shape = LinkedCircles()
     reference = shape.sample(2000, generator)
-    first, second = (reference[pieces(reference) == k] for k in (0, 1))
+    first, second = (reference[connected_components(reference) == k] for k in (0, 1))
 
     def side(x: Tensor) -> Tensor:
         return (torch.cdist(x, second).amin(-1) < torch.cdist(x, first).amin(-1)).double()
 
     cloud = shape.sample(400, generator)
     start = cloud[side(cloud) == 0][:120]
-    chains = run(PlaneJump(shape, flat, starts=12), start, 80, 1.0, generator=generator)
+    chains = run_chains(PlaneJump(shape, flat, starts=12), start, 80, 1.0, generator=generator)
     z, error = score(torch.stack([side(x) for x in chains.points[20:]]), 0.5)
     assert abs(z) < 3
     assert error < 0.03
@@ -149,7 +149,7 @@ def test_without_the_determinant_the_law_is_another(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.linalg, "slogdet", lambda m: (m[..., 0, 0], m.new_zeros(m.shape[:-2])))
     generator = torch.Generator().manual_seed(7)
     start = circle(300, generator) * torch.tensor([3.0, 1.0])
-    chains = run(PlaneJump(ImplicitManifold(ellipse, 1, 2), flat), start, 40, 1.0, generator=generator)
+    chains = run_chains(PlaneJump(ImplicitManifold(ellipse, 1, 2), flat), start, 40, 1.0, generator=generator)
     assert abs(score(chains.points[15:, :, 0] ** 2, 3.476)[0]) > 5
 
 
@@ -166,7 +166,7 @@ def test_starts_must_not_know_the_chain(monkeypatch: pytest.MonkeyPatch, defect:
         monkeypatch.setattr(jumps, "_planes", _stashing(jumps._planes, seen := []))
         monkeypatch.setattr(jumps, "_offsets", _starting_at(jumps._offsets, seen))
     jump = PlaneJump(ImplicitManifold(circles, 1, 2), flat, centre=torch.zeros(2), radius=3.0, starts=4)
-    small = (run(jump, start, 40, 1.0, generator=generator).points[..., 0] > 2).double()
+    small = (run_chains(jump, start, 40, 1.0, generator=generator).points[..., 0] > 2).double()
     z, _ = score(small[10:], 1 / 3)
     assert int((small[1:] != small[:-1]).sum()) > 1000
     assert abs(z) > 5 if defect else abs(z) < 3
@@ -232,8 +232,8 @@ def test_four_components_in_ten_dimensions() -> None:
     jump, walk = (kernel(manifold, lambda x: 0.5 * (x[:, 0] - 0.6) ** 2) for kernel in (PlaneJump, TangentRandomWalk))
     x, labels = _four_starts(200, plus, generator), []
     for _ in range(50):
-        x = run(walk, x, 2, 0.4, generator=generator).points[-1]
-        x = run(jump, x, 1, 1.0, generator=generator).points[-1]
+        x = run_chains(walk, x, 2, 0.4, generator=generator).points[-1]
+        x = run_chains(jump, x, 1, 1.0, generator=generator).points[-1]
         labels.append(2 * (x[:, 0] > 0).long() + (x[:, 1] > 0).long())
     label = torch.stack(labels)
     for component, truth in enumerate((minus, minus, plus, plus)):

@@ -7,7 +7,7 @@ import torch
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds import ImplicitManifold
-from topogen.sampling import ConstrainedLangevin, Target, run
+from topogen.sampling import ConstrainedLangevin, Target, run_chains
 from topogen.sampling.rattle import Rattle
 
 SPHERE = ImplicitManifold(lambda x: (x.square().sum(1, keepdim=True) - 1) / 2, 2, 3)
@@ -48,7 +48,7 @@ def test_small_steps_follow_the_langevin_equation():
 def test_long_steps_have_the_exact_law():
     """E z = coth 3 - 1/3 from a uniform start, step .4 with a tenth of the proposals lost or refused; |z| < 3.9."""
     generator = torch.Generator().manual_seed(3)
-    found = run(ConstrainedLangevin(SPHERE, tilt), on_sphere(1500, generator), 70, 0.4, generator=generator)
+    found = run_chains(ConstrainedLangevin(SPHERE, tilt), on_sphere(1500, generator), 70, 0.4, generator=generator)
     per_chain = found.points[30:, :, 2].mean(0)
     error = float(per_chain.std() / len(per_chain) ** 0.5)
     assert abs(float(per_chain.mean()) - (1 / math.tanh(3) - 1 / 3)) < 3.9 * error
@@ -60,7 +60,7 @@ def test_walls_reject():
     target = Target(SPHERE, walls=lambda x: x[:, 2])
     x = on_sphere(900, generator)
     start = torch.cat([x[:, :2], x[:, 2:].abs()], 1)
-    found = run(ConstrainedLangevin(SPHERE, target=target), start, 15, 0.6, generator=generator)
+    found = run_chains(ConstrainedLangevin(SPHERE, target=target), start, 15, 0.6, generator=generator)
     assert float(found.points[..., 2].min()) >= 0
     per_chain = found.points[..., 2].mean(0)
     assert abs(float(per_chain.mean()) - 0.5) < 3.9 * float(per_chain.std() / len(per_chain) ** 0.5), "Archimedes: z is uniform on (0, 1)"

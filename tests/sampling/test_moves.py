@@ -6,7 +6,7 @@ import torch
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.shapes import Torus
 from topogen.sampling import moves
-from topogen.sampling.moves import Frame, Mover
+from topogen.sampling.moves import Mover, NormalFrame
 
 SHAPE = Torus(1.0, 0.5)
 
@@ -99,7 +99,7 @@ def test_rows_do_not_depend_on_their_batch(case):
     together = mover.move(x, frame, v, unbounded(x))
     for k in (0, 7):
         at = slice(k, k + 1)
-        alone = mover.move(x[at], Frame(*(part[at] for part in frame)), v[at], unbounded(x[at]))
+        alone = mover.move(x[at], NormalFrame(*(part[at] for part in frame)), v[at], unbounded(x[at]))
         assert bool(alone.failed) == bool(together.failed[k]) and bool(alone.irreversible) == bool(together.irreversible[k])
         assert torch.allclose(alone.points, together.points[at], atol=1e-11)
 

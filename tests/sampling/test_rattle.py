@@ -8,7 +8,7 @@ import torch
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.shapes import Torus
 from topogen.sampling import Target
-from topogen.sampling.moves import Frame
+from topogen.sampling.moves import NormalFrame
 from topogen.sampling.rattle import Rattle
 
 CIRCLE = ImplicitManifold(lambda x: (x.square().sum(1, keepdim=True) - 1) / 2, 1, 2)
@@ -36,7 +36,7 @@ def quartic(x):
 def launched(rattle, x, seed=1):
     """The state at x with a tangent Gaussian momentum."""
     state = rattle.begin(x)
-    return state, rattle.mass**0.5 * rattle.mover.tangent(Frame(state[2], state[3]), normals(*x.shape, seed=seed))
+    return state, rattle.mass**0.5 * rattle.mover.tangent(NormalFrame(state[2], state[3]), normals(*x.shape, seed=seed))
 
 
 SYSTEMS = {

@@ -3,7 +3,7 @@
 import torch
 
 from topogen.manifolds.shapes import LinkedCircles, Sphere
-from topogen.sampling import Chains, ConstrainedLangevin, TangentRandomWalk, run, sample
+from topogen.sampling import Chains, ConstrainedLangevin, TangentRandomWalk, run_chains, sample
 from topogen.sampling.diagnostics import bulk_ess, energy_bfmi, rank_r_hat, tail_ess
 
 
@@ -13,7 +13,7 @@ def seeded(seed):
 
 def walked(seed=0, n_steps=40):
     sphere = Sphere(2)
-    return run(TangentRandomWalk(sphere), sphere.sample(30, seeded(seed)), n_steps, 0.8, thin=2, generator=seeded(seed + 1))
+    return run_chains(TangentRandomWalk(sphere), sphere.sample(30, seeded(seed)), n_steps, 0.8, thin=2, generator=seeded(seed + 1))
 
 
 def test_of_a_run():
@@ -51,7 +51,7 @@ def test_an_interrupted_run_says_so():
         return propose(*arguments)
 
     kernel.propose = interrupted
-    done = run(kernel, sphere.sample(3, seeded(4)), 50, 0.2, generator=seeded(5), interruptible=True)
+    done = run_chains(kernel, sphere.sample(3, seeded(4)), 50, 0.2, generator=seeded(5), interruptible=True)
     chains = Chains.of(done, 0.2, 1, torch.float64)
     assert chains.interrupted and chains.notes == ("interrupted after 5 steps",)
     assert chains.n_steps == 5 and len(chains.points) == 5

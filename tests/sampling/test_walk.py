@@ -8,7 +8,7 @@ import torch
 
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.shapes import Torus
-from topogen.sampling import TangentRandomWalk, Target, run, sample
+from topogen.sampling import TangentRandomWalk, Target, run_chains, sample
 
 SHAPE = Torus(1.0, 0.5)
 
@@ -51,13 +51,13 @@ def test_torus_moment_needs_the_reversal_check():
     generator = torch.Generator().manual_seed(1)
     kernel = TangentRandomWalk(ImplicitManifold(torus, 2, 3))
     start = SHAPE.sample(1500, generator)
-    checked = run(kernel, start, 100, 0.5, generator=generator)
+    checked = run_chains(kernel, start, 100, 0.5, generator=generator)
     mean, error = mean_and_error(cosines(checked.points[20:]))
     assert abs(mean - 0.25) < 3 * error
     assert error < 0.012
     assert 0.003 < float(checked.non_reversible.mean()) < 0.05
     assert 0.15 < float(checked.failures.mean()) < 0.55
-    biased, error = mean_and_error(cosines(run(Unchecked(kernel), start, 100, 0.5, generator=generator).points[20:]))
+    biased, error = mean_and_error(cosines(run_chains(Unchecked(kernel), start, 100, 0.5, generator=generator).points[20:]))
     assert biased - 0.25 < -5 * error
 
 
@@ -65,7 +65,7 @@ def test_torus_moment_needs_the_reversal_check():
 def test_other_sections_give_the_same_law(manifold):
     """E cos phi = .25 within 3.9 s.e. (false alarm 1e-4 each)."""
     generator = torch.Generator().manual_seed(2)
-    chains = run(TangentRandomWalk(manifold), SHAPE.sample(500, generator), 20, 0.5, generator=generator)
+    chains = run_chains(TangentRandomWalk(manifold), SHAPE.sample(500, generator), 20, 0.5, generator=generator)
     mean, error = mean_and_error(cosines(chains.points))
     assert abs(mean - 0.25) < 3.9 * error
     assert error < 0.025
@@ -78,7 +78,7 @@ def test_a_gate_is_a_wall():
     circle = ImplicitManifold(lambda x: x.norm(dim=1, keepdim=True) - 1, 1, 2)
     circle.gate = UpperHalf()
     angle = math.pi * (0.05 + 0.9 * torch.rand(400, generator=generator, dtype=torch.float64))
-    chains = run(TangentRandomWalk(circle), torch.stack([angle.cos(), angle.sin()], 1), 200, 0.5, generator=generator)
+    chains = run_chains(TangentRandomWalk(circle), torch.stack([angle.cos(), angle.sin()], 1), 200, 0.5, generator=generator)
     assert bool((chains.points[..., 1] > 0).all())
     mean, error = mean_and_error(chains.points[50:, :, 1])
     assert abs(mean - 2 / math.pi) < 3.9 * error

@@ -7,7 +7,7 @@ import torch
 
 from topogen.manifolds import shapes
 from topogen.manifolds.base import Manifold, Projection
-from topogen.testing import ManifoldLaws, ShapeLaws, tube
+from topogen.testing import ManifoldLaws, ShapeLaws, tube_samples
 
 TORUS = shapes.Torus()
 
@@ -182,7 +182,7 @@ def test_the_tube_integrates_a_known_function():
     """int z^2 over the unit sphere = 4 pi / 3; |z-score| <= 6 fails by chance once in 10^8 seeds."""
     sphere = shapes.Sphere()
     generator = torch.Generator().manual_seed(0)
-    t = tube(sphere, sphere.sample(500, generator), 0.5, 4000, generator)
+    t = tube_samples(sphere, sphere.sample(500, generator), 0.5, 4000, generator)
     value, error = t.integral(t.points[:, 2:] ** 2)
     assert float(error) < 0.2 and abs(float(value) - 4 * math.pi / 3) < 6 * float(error)
 

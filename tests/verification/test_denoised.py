@@ -12,9 +12,9 @@ from topogen.manifolds.shapes import Circle
 from topogen.topology import homology
 from topogen.verification import Verdict, verify
 from topogen.verification import denoised as module
-from topogen.verification.clouds import cloud_side
+from topogen.verification.betti_evidence import BettiEvidence, compare_evidence
+from topogen.verification.clouds import cloud_evidence
 from topogen.verification.denoised import denoised, second_look
-from topogen.verification.sides import Side, compare
 
 
 def generator(seed=0):
@@ -110,17 +110,17 @@ def test_a_budget_that_the_second_look_exceeds_leaves_the_first():
 
 def test_what_the_points_contradict_as_they_are_stays_refuted():
     """That there are two pieces is statistical, that each has a loop heuristic."""
-    first = Side("subject", {2: (2, None)}, "statistical", True)
-    second = Side("subject", {2: (2, 2)}, "heuristic", True, before=first)
-    one, two = (Side("expected", {2: numbers}, "proved", True) for numbers in ((1, 1), (2, 2)))
-    assert [(claim.holds, claim.label) for claim in compare(second, one, (2,))] == [(False, "statistical")]
-    assert [(claim.holds, claim.label) for claim in compare(one, second, (2,))] == [(False, "statistical")]
-    assert [(claim.holds, claim.label) for claim in compare(second, two, (2,))] == [(True, "heuristic")]
-    assert [(claim.holds, claim.label) for claim in compare(second, replace(two, betti={2: (2, 3)}), (2,))] == [(False, "heuristic")]
+    first = BettiEvidence("subject", {2: (2, None)}, "statistical", True)
+    second = BettiEvidence("subject", {2: (2, 2)}, "heuristic", True, before=first)
+    one, two = (BettiEvidence("expected", {2: numbers}, "proved", True) for numbers in ((1, 1), (2, 2)))
+    assert [(claim.holds, claim.label) for claim in compare_evidence(second, one, (2,))] == [(False, "statistical")]
+    assert [(claim.holds, claim.label) for claim in compare_evidence(one, second, (2,))] == [(False, "statistical")]
+    assert [(claim.holds, claim.label) for claim in compare_evidence(second, two, (2,))] == [(True, "heuristic")]
+    assert [(claim.holds, claim.label) for claim in compare_evidence(second, replace(two, betti={2: (2, 3)}), (2,))] == [(False, "heuristic")]
 
 
 def test_the_side_as_it_was_is_kept_with_a_second_look():
-    side = cloud_side("subject", noisy(shapes.get("trefoil_knot"), 2000, 0.01), (2,), generator=generator())
+    side = cloud_evidence("subject", noisy(shapes.get("trefoil_knot"), 2000, 0.01), (2,), generator=generator())
     assert side.decided
     assert side.before.betti == {2: (1, None)}
     assert side.before.label == "statistical"

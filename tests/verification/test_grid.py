@@ -8,7 +8,7 @@ from constraints import learned_circle
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds import ImplicitManifold
-from topogen.manifolds.gate import Gate
+from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.shapes import Circle, KleinBottle
 from topogen.verification import Verdict, verify
 

@@ -11,7 +11,7 @@ import torch
 
 from topogen.manifolds import shapes
 from topogen.manifolds.shapes import Circle, FigureEight, Sphere
-from topogen.topology.homology import homology
+from topogen.topology.inference.homology import homology
 from topogen.verification import Verdict, verify
 
 SEEDS = 20

@@ -1,14 +1,45 @@
-"""Probability densities on manifolds, all with respect to the d-dimensional volume measure except `Thickened`, which is a density of R^D."""
+"""Probability densities on manifolds, all with respect to the d-dimensional volume measure except `Thickened`, which is a density of R^D.
 
-from topogen.distributions.charts import ChartMixture
-from topogen.distributions.diffusion import Diffusion
-from topogen.distributions.estimate import Estimate
-from topogen.distributions.flow_matching import FlowMatching
-from topogen.distributions.gibbs import Energy
-from topogen.distributions.kernels import TangentKernels
+One density, one folder: the distribution and how it is fitted.
+"""
+
+from topogen.distributions.charts.chart_mixture import ChartMixture
+from topogen.distributions.charts.fit import FittedCharts, fit_charts, fit_fine_charts
+from topogen.distributions.diffusion.diffusion import Diffusion
+from topogen.distributions.diffusion.fit import fit_diffusion
+from topogen.distributions.diffusion.reverse import inpaint, reverse_walk
+from topogen.distributions.energy.energy import Energy
+from topogen.distributions.energy.fit import FittedEnergy, fit_energy
+from topogen.distributions.energy.tangent_kernels import TangentKernels
+from topogen.distributions.fields.prepare import Sizes, field_settings
+from topogen.distributions.fields.training import FittedField
+from topogen.distributions.flow.fit import fit_flow
+from topogen.distributions.flow.flow import FlowMatching
 from topogen.distributions.mixture import Mixture
-from topogen.distributions.reverse import inpaint, reverse_walk
 from topogen.distributions.thickened import Thickened
-from topogen.distributions.uniform import Uniform
+from topogen.distributions.uniform.estimate import Estimate
+from topogen.distributions.uniform.uniform import Uniform
 
-__all__ = ["ChartMixture", "Diffusion", "Energy", "Estimate", "FlowMatching", "Mixture", "TangentKernels", "Thickened", "Uniform", "inpaint", "reverse_walk"]
+__all__ = [
+    "ChartMixture",
+    "Diffusion",
+    "Energy",
+    "Estimate",
+    "FittedCharts",
+    "FittedEnergy",
+    "FittedField",
+    "FlowMatching",
+    "Mixture",
+    "Sizes",
+    "TangentKernels",
+    "Thickened",
+    "Uniform",
+    "field_settings",
+    "fit_charts",
+    "fit_diffusion",
+    "fit_energy",
+    "fit_fine_charts",
+    "fit_flow",
+    "inpaint",
+    "reverse_walk",
+]

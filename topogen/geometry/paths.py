@@ -23,12 +23,12 @@ from torch import Tensor
 from topogen.geometry.path_graph import PathGraph, starts
 from topogen.geometry.projection import Projection
 
-__all__ = ["Paths", "Surface", "along", "end_directions", "minimal_paths", "polygon_length", "relax"]
+__all__ = ["Paths", "PathSurface", "along", "end_directions", "minimal_paths", "polygon_length", "relax"]
 
 _LEVELS = (9, 17, 33, 65)
 
 
-class Surface(NamedTuple):
+class PathSurface(NamedTuple):
     """What a path has to know of M: `project` (..., D) -> Projection and `tangent_basis` (..., D) -> (..., D, d)."""
 
     project: Callable[[Tensor], Projection]
@@ -65,7 +65,7 @@ class _Curves(NamedTuple):
         return _Curves(self.nodes[rows], self.pair[rows], self.converged[rows])
 
 
-def minimal_paths(surface: Surface, graph: PathGraph, x: Tensor, y: Tensor, *, n_nodes: int = 33, count: int = 3, tolerance: float = 1e-8) -> Paths:
+def minimal_paths(surface: PathSurface, graph: PathGraph, x: Tensor, y: Tensor, *, n_nodes: int = 33, count: int = 3, tolerance: float = 1e-8) -> Paths:
     """Shortest geodesics from x to y (n, D) on M.
 
     `n_nodes` (9, 17, 33 or 65) nodes at least; `count` starts per pair through the graph; nodes move by less than `tolerance` of the length in the last step.
@@ -81,7 +81,7 @@ def minimal_paths(surface: Surface, graph: PathGraph, x: Tensor, y: Tensor, *, n
     return _collected(_winners(fine, len(x), margin=0.0), x, final, candidates)
 
 
-def relax(surface: Surface, nodes: Tensor, *, iterations: int = 40, tolerance: float = 1e-8) -> tuple[Tensor, Tensor]:
+def relax(surface: PathSurface, nodes: Tensor, *, iterations: int = 40, tolerance: float = 1e-8) -> tuple[Tensor, Tensor]:
     """Nodes (n, m, D) of least chord energy with the same ends, and whether each curve (n,) reached it.
 
     A curve is done when its Newton step is below `tolerance` of its length; steps that do not lower its energy are shortened, then given up.
@@ -129,7 +129,7 @@ def end_directions(nodes: Tensor) -> tuple[Tensor, Tensor]:
     return weights @ nodes[:, :5], -(weights @ nodes.flip(1)[:, :5])
 
 
-def _started(surface: Surface, graph: PathGraph, x: Tensor, y: Tensor, count: int, tolerance: float) -> list[_Curves]:
+def _started(surface: PathSurface, graph: PathGraph, x: Tensor, y: Tensor, count: int, tolerance: float) -> list[_Curves]:
     """Relaxed coarse curves, one group per number of nodes: the fewest on which every chord stays near M."""
     begun = starts(graph, surface.project, x, y, count=count, nodes=_LEVELS[-1])
     nodes, ok = _on(surface, begun.nodes)
@@ -143,7 +143,7 @@ def _started(surface: Surface, graph: PathGraph, x: Tensor, y: Tensor, count: in
     return groups
 
 
-def _levels(surface: Surface, nodes: Tensor) -> Tensor:
+def _levels(surface: PathSurface, nodes: Tensor) -> Tensor:
     """For each curve (n, 65, D) the fewest nodes on which every chord stays near M, 0 where 65 are not enough: the curve jumps."""
     level = torch.where(_near(surface, nodes), _LEVELS[-1], 0)
     for m in reversed(_LEVELS[:-1]):
@@ -152,7 +152,7 @@ def _levels(surface: Surface, nodes: Tensor) -> Tensor:
     return level
 
 
-def _near(surface: Surface, nodes: Tensor) -> Tensor:
+def _near(surface: PathSurface, nodes: Tensor) -> Tensor:
     """Curves (n,) of which the middle of every chord is within .15 of its length of M: a chord between two sheets or pieces is not."""
     middle = (nodes[:, 1:] + nodes[:, :-1]) / 2
     found = surface.project(middle)
@@ -161,7 +161,7 @@ def _near(surface: Surface, nodes: Tensor) -> Tensor:
     return near.all(-1)
 
 
-def _refined(surface: Surface, curves: _Curves, m: int, tolerance: float) -> _Curves:
+def _refined(surface: PathSurface, curves: _Curves, m: int, tolerance: float) -> _Curves:
     nodes, converged = curves.nodes, curves.converged
     ok = torch.ones_like(converged)
     while nodes.shape[1] < m:
@@ -174,7 +174,7 @@ def _refined(surface: Surface, curves: _Curves, m: int, tolerance: float) -> _Cu
     return _Curves(nodes, curves.pair, converged & ok & _near(surface, nodes))
 
 
-def _on(surface: Surface, nodes: Tensor) -> tuple[Tensor, Tensor]:
+def _on(surface: PathSurface, nodes: Tensor) -> tuple[Tensor, Tensor]:
     """Interior nodes brought onto M, and the curves (n,) of which all were."""
     found = surface.project(nodes[:, 1:-1])
     return torch.cat([nodes[:, :1], found.points, nodes[:, -1:]], 1), found.converged.all(-1)
@@ -217,7 +217,7 @@ def _chords(nodes: Tensor) -> Tensor:
     return lengths
 
 
-def _step(surface: Surface, nodes: Tensor, newton: bool) -> Tensor:
+def _step(surface: PathSurface, nodes: Tensor, newton: bool) -> Tensor:
     """Newton's (or Gauss-Newton's) step (n, m - 2, D) of the interior nodes, tangent to M; Gauss-Newton where Newton's matrix is not positive."""
     x = nodes[:, 1:-1]
     basis = surface.tangent_basis(x)
@@ -232,7 +232,7 @@ def _step(surface: Surface, nodes: Tensor, newton: bool) -> Tensor:
     return (basis @ step.unsqueeze(-1)).squeeze(-1)
 
 
-def _bent(surface: Surface, x: Tensor, basis: Tensor, pull: Tensor, chord: Tensor) -> Tensor:
+def _bent(surface: PathSurface, x: Tensor, basis: Tensor, pull: Tensor, chord: Tensor) -> Tensor:
     """<w, II(T_a, T_b)> (n, k, d, d) by one-sided second differences of the projection; zero where it does not converge."""
     dim = basis.shape[-1]
     normal = pull - (basis @ (basis.mT @ pull.unsqueeze(-1))).squeeze(-1)
@@ -278,7 +278,7 @@ def _tridiagonal(diagonal: Tensor, beside: Tensor, right: Tensor) -> tuple[Tenso
     return torch.stack(solution[::-1], 1).squeeze(-1), positive
 
 
-def _descended(surface: Surface, nodes: Tensor, step: Tensor, trials: int = 5) -> tuple[Tensor, Tensor]:
+def _descended(surface: PathSurface, nodes: Tensor, step: Tensor, trials: int = 5) -> tuple[Tensor, Tensor]:
     """Nodes after the longest of step, step/4, .. that does not raise the energy, and which curves (n,) moved."""
     nodes = nodes.clone()
     energy = _chords(nodes).square().sum(-1)

@@ -1,7 +1,7 @@
 """The smooth sheets of a set whose sheets cross: cut along the crossings, continued straight across them.
 
-Points within w of a crossing (w its width, `geometry.strata`) are taken out; what is left falls into pieces that hang together by steps up to 3 w / 4. Around a
-place p of the crossing, with its tangents T there, the other points within 5 w / 2 form half-sheets h with outward directions
+Points within w of a crossing (w its width, `geometry.singular_points`) are taken out; what is left falls into pieces that hang together by steps up to 3 w / 4.
+Around a place p of the crossing, with its tangents T there, the other points within 5 w / 2 form half-sheets h with outward directions
 
     u_h  =  (1 - T T^t) mean_{x in h} (x - p),  normed .
 

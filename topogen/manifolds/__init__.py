@@ -3,30 +3,30 @@
 from topogen.manifolds import shapes
 from topogen.manifolds.adapter import adapt
 from topogen.manifolds.arithmetic import Union, intersection, meeting_points
-from topogen.manifolds.atlas import Atlas
+from topogen.manifolds.atlas.atlas import Atlas
+from topogen.manifolds.atlas.flow_charts import FlowCharts
+from topogen.manifolds.atlas.graph_charts import Charts, GraphCharts
 from topogen.manifolds.base import Manifold, Projection
-from topogen.manifolds.chart import Charts, GraphCharts
-from topogen.manifolds.flow_chart import FlowCharts
-from topogen.manifolds.gate import Gate
-from topogen.manifolds.geodesics import Geodesics
-from topogen.manifolds.implicit import ImplicitManifold
-from topogen.manifolds.tabulated import Tabulated, tabulate
+from topogen.manifolds.geodesic_solver import GeodesicSolver
+from topogen.manifolds.implicit.boundary_gate import Gate
+from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.manifolds.local_polynomial import LocalPolynomialManifold, fit_local_polynomials
 
 __all__ = [
     "Atlas",
     "Charts",
     "FlowCharts",
     "Gate",
-    "Geodesics",
+    "GeodesicSolver",
     "GraphCharts",
     "ImplicitManifold",
     "Manifold",
     "Projection",
-    "Tabulated",
+    "LocalPolynomialManifold",
     "Union",
     "adapt",
     "intersection",
     "meeting_points",
     "shapes",
-    "tabulate",
+    "fit_local_polynomials",
 ]

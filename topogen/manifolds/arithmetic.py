@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from topogen.errors import InvalidInputError
 from topogen.geometry import constant_rank
 from topogen.manifolds.base import Manifold, Projection
-from topogen.manifolds.gate import Gate
-from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.implicit.boundary_gate import Gate
+from topogen.manifolds.implicit.implicit import ImplicitManifold
 
 __all__ = ["Meeting", "Union", "intersection", "meeting_points"]
 

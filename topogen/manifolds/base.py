@@ -24,10 +24,10 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError, NotSupportedError, ProjectionError
 from topogen.geometry.curvature import divergence, gauss_curvature, mean_curvature, second_fundamental_form
+from topogen.geometry.exponential_map import exponential_map, transported
 from topogen.geometry.frames import complement
-from topogen.geometry.geodesics import exponential, transported
 from topogen.geometry.projection import Projection
-from topogen.manifolds.geodesics import Geodesics, checked_pair, surroundings
+from topogen.manifolds.geodesic_solver import GeodesicSolver, checked_pair, surroundings
 
 __all__ = ["Manifold", "Projection"]
 
@@ -151,26 +151,26 @@ class Manifold(geoopt.Manifold):
 
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
         """Exponential map by integration: projected chords of the geodesic equation, Richardson extrapolated, then projected."""
-        return exponential(self.projx, self.proju, x, u)
+        return exponential_map(self.projx, self.proju, x, u)
 
-    def geodesics(self, points: Tensor | None = None, **settings: Any) -> Geodesics:
+    def geodesics(self, points: Tensor | None = None, **settings: Any) -> GeodesicSolver:
         """The minimal geodesics of M, searched from known `points` (n, D): `.dist`, `.logmap`, `.paths`, `.interpolate`.
 
         Given points are also what `dist`, `logmap` and `geodesic` of this manifold search from afterwards. Without them the manifold's own are taken (samples
-        of a shape, anchors of a gate). `settings` go to `Geodesics`. Raises InvalidInputError where none are given and the manifold knows none.
+        of a shape, anchors of a gate). `settings` go to `GeodesicSolver`. Raises InvalidInputError where none are given and the manifold knows none.
         """
         points = points if points is not None else self._known_points()
         if points is None:
             raise InvalidInputError(f"points: {self!r} knows no points of its own; pass data or samples of it")
-        self._geodesics = Geodesics(self, points, **settings)
+        self._geodesics = GeodesicSolver(self, points, **settings)
         return self._geodesics
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
-        """Geodesic distances (...) of points x and y (..., D) of M, by `Geodesics.dist`; infinite where no path was found."""
+        """Geodesic distances (...) of points x and y (..., D) of M, by `GeodesicSolver.dist`; infinite where no path was found."""
         return self._geodesics_near(x, y).dist(x, y, keepdim=keepdim)
 
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
-        """Velocities (..., D) at x with expmap(x, logmap(x, y)) = y and length dist(x, y), by `Geodesics.logmap`; NaN where no path was found."""
+        """Velocities (..., D) at x with expmap(x, logmap(x, y)) = y and length dist(x, y), by `GeodesicSolver.logmap`; NaN where no path was found."""
         return self._geodesics_near(x, y).logmap(x, y)
 
     def geodesic(self, x: Tensor, y: Tensor, n_nodes: int = 33) -> Tensor:
@@ -180,7 +180,7 @@ class Manifold(geoopt.Manifold):
         return self._geodesics_near(x, y).interpolate(x, y, torch.linspace(0, 1, n_nodes, dtype=torch.float64))
 
     def parallel_transport(self, nodes: Tensor, v: Tensor) -> Tensor:
-        """Tangent vectors v (..., D) or (..., k, D) carried from the first to the last of the nodes (..., m, D), as `geometry.geodesics.transported` does."""
+        """Tangent vectors v (..., D) or (..., k, D) carried along the nodes (..., m, D) by `geometry.exponential_map.transported`."""
         if nodes.ndim < 2 or v.ndim < nodes.ndim - 1 or v.shape[-1] != self.ambient_dim:
             raise InvalidInputError(
                 f"nodes, v: expected (..., m, {self.ambient_dim}) and (..., {self.ambient_dim}), found {tuple(nodes.shape)}, {tuple(v.shape)}"
@@ -196,14 +196,14 @@ class Manifold(geoopt.Manifold):
             raise NotSupportedError(f"gauss_curvature: defined on surfaces, {self!r} has dimension {self.dim}; use mean_curvature")
         return gauss_curvature(self._second_form(self._flat(x).detach().double())).reshape(x.shape[:-1]).to(x.dtype)
 
-    def _geodesics_near(self, x: Tensor, y: Tensor) -> Geodesics:
+    def _geodesics_near(self, x: Tensor, y: Tensor) -> GeodesicSolver:
         """The cached search, made anew where the manifold has changed hands (a copy) or nothing is known around the ends."""
         ends = torch.cat([self._flat(z).detach().double() for z in checked_pair(self, x, y)])
-        cached: Geodesics | None = getattr(self, "_geodesics", None)
+        cached: GeodesicSolver | None = getattr(self, "_geodesics", None)
         if cached is not None and cached.manifold is self and (cached.given or cached.covers(ends)):
             return cached
         known = self._known_points()
-        self._geodesics = Geodesics(self, surroundings(self, ends) if known is None else known, given=known is not None)
+        self._geodesics = GeodesicSolver(self, surroundings(self, ends) if known is None else known, given=known is not None)
         return self._geodesics
 
     def _flat(self, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from topogen.points.arrays import read_npy, read_npz
 from topogen.points.checking import as_points
 from topogen.points.columns import Columns, select
 from topogen.points.coordinates import from_angles, from_latlon
-from topogen.points.meshes import MESHES, load_mesh
+from topogen.points.mesh_files import MESHES, load_mesh
 from topogen.points.screening import local_path, open_screened, parsing, suffix_of
 from topogen.points.surface import sample_surface
 from topogen.points.tables import read_table

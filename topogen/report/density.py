@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.distributions.carried import Carried
+from topogen.distributions.fields.continuous_flow import ContinuousFlow
 from topogen.errors import InvalidInputError, TopogenError
-from topogen.manifolds.atlas import ground_of
+from topogen.manifolds.atlas.atlas import ground_of
 from topogen.model import Model
 from topogen.points import as_points
 from topogen.report.panels import dress, matplotlib_classes, places, thin, view
-from topogen.topology.surfaces import Mesh, mesh_of
+from topogen.topology.level_sets.surfaces import Mesh, mesh_of
 
 __all__ = ["draw_density", "draw_walk"]
 
@@ -130,7 +130,7 @@ def _coloured_points(panel: Any, model: Model, drawn: Tensor, frame: tuple[Tenso
 
 def _pool(model: Model, drawn: Tensor) -> Tensor:
     """Uniform points of M where the model knows some, and samples elsewhere."""
-    return thin(model.distribution.base.ground.pool if isinstance(model.distribution, Carried) else drawn)
+    return thin(model.distribution.base.ground.pool if isinstance(model.distribution, ContinuousFlow) else drawn)
 
 
 def _range(values: Tensor) -> tuple[float, float]:

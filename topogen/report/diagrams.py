@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topogen.report.panels import dress, matplotlib_classes, places, thin, view
-from topogen.topology.loops import Loop
-from topogen.topology.persistence import Diagram
+from topogen.topology.inference.loops import Loop
+from topogen.topology.persistence.persistence import Diagram
 from topogen.verification import Result
 
 __all__ = ["diagrams_in", "draw_topology"]

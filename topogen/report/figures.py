@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.manifolds.atlas import Atlas
+from topogen.manifolds.atlas.atlas import Atlas
 from topogen.report.panels import dress, matplotlib_classes, places, thin, view
-from topogen.strata import Stratum
+from topogen.topology.inference.strata import Stratum
 
 __all__ = ["draw_atlas", "draw_clouds", "draw_run", "draw_strata"]
 

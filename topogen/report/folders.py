@@ -10,13 +10,13 @@ from pathlib import Path
 
 from topogen.errors import CheckpointError
 
-__all__ = ["check_folder", "fresh_folder"]
+__all__ = ["check_output_folder", "fresh_folder"]
 
 ALWAYS = {"inspection.json", "model", "report.json", "report.txt", "samples.npy", "verification.json"}
 SOMETIMES = {"atlas.png", "barcode.png", "certificate.json", "figure.png", "mesh.ply", "singular.png"}
 
 
-def check_folder(folder: Path, always: Set[str] = ALWAYS, sometimes: Set[str] = SOMETIMES) -> None:
+def check_output_folder(folder: Path, always: Set[str] = ALWAYS, sometimes: Set[str] = SOMETIMES) -> None:
     """Raise CheckpointError unless `folder` can be made or replaced: missing, empty, or an earlier run (with files of these names) and nothing else."""
     if not folder.exists():
         _nearest_parent(folder)

@@ -22,26 +22,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.distributions.carried import Carried
-from topogen.distributions.diffusion import Diffusion
-from topogen.distributions.estimate import Estimate
-from topogen.distributions.reverse import reverse_walk
-from topogen.distributions.uniform import Uniform
+from topogen.distributions.diffusion.diffusion import Diffusion
+from topogen.distributions.diffusion.reverse import reverse_walk
+from topogen.distributions.fields.continuous_flow import ContinuousFlow
+from topogen.distributions.uniform.estimate import Estimate
+from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError, MissingDependencyError, TopogenError
 from topogen.inspection import Inspection, inspect
-from topogen.learning.trainer import Settings
-from topogen.manifolds.atlas import Atlas, ground_of
-from topogen.manifolds.gate import half_ball_centroid
-from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.atlas.atlas import Atlas, ground_of
+from topogen.manifolds.implicit.boundary_gate import half_ball_centroid
+from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.model import Model, fit
 from topogen.points import write
 from topogen.report.density import draw_density, draw_walk
 from topogen.report.diagrams import draw_topology
 from topogen.report.figures import draw_atlas, draw_run, draw_strata
-from topogen.report.folders import check_folder, fresh_folder
-from topogen.topology.budget import Budget
-from topogen.topology.loops import loops
-from topogen.topology.surfaces import Mesh, mesh_of
+from topogen.report.folders import check_output_folder, fresh_folder
+from topogen.topology.inference.loops import loops
+from topogen.topology.level_sets.surfaces import Mesh, mesh_of
+from topogen.topology.persistence.budget import Budget
+from topogen.training.trainer import Settings
 from topogen.verification import Certificate, Result, certify, verify
 
 __all__ = ["Outcome", "run"]
@@ -129,7 +129,7 @@ def run(
     InvalidInputError where it cannot be written (both before any work), and what the stages raise.
     """
     target = Path(folder)
-    check_folder(target)
+    check_output_folder(target)
     _check_writable(target)
     clock = _Clock(say or (lambda _: None))
     with clock("inspect"):
@@ -192,7 +192,7 @@ def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
 def _draw_carried(place: Path, outcome: Outcome, points: Tensor) -> None:
     """The density of a diffusion or flow, and how a diffusion gets there."""
     distribution = outcome.model.distribution
-    if isinstance(distribution, Carried):
+    if isinstance(distribution, ContinuousFlow):
         draw_density(place / "density.png", outcome.model, points, samples=outcome.samples, mesh=outcome.mesh)
     if isinstance(distribution, Diffusion):
         generator = torch.Generator().manual_seed(outcome.verification.seed or 0)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError, MissingDependencyError
 from topogen.report.diagrams import diagrams_in, draw_topology
-from topogen.report.folders import check_folder, fresh_folder
-from topogen.topology.loops import loops
+from topogen.report.folders import check_output_folder, fresh_folder
+from topogen.topology.inference.loops import loops
 from topogen.verification import Result
 
 __all__ = ["check_place", "write_verification"]
@@ -24,7 +24,7 @@ def check_place(folder: Path, sources: Sequence[str]) -> None:
     """Raise CheckpointError or InvalidInputError where the folder holds anything but an earlier verification, or one of the sources."""
     if any(folder.resolve() in (Path(name).resolve(), *Path(name).resolve().parents) for name in sources):
         raise InvalidInputError(f"--output: {folder} holds the input and would be replaced; name another folder")
-    check_folder(folder, ALWAYS, SOMETIMES)
+    check_output_folder(folder, ALWAYS, SOMETIMES)
 
 
 def write_verification(folder: Path, found: Result, cloud: Tensor | None) -> None:

@@ -1,7 +1,7 @@
 """Markov chains on manifolds: an engine for many chains as one tensor, kernels, and how well they mix."""
 
 from topogen.sampling.brownian import brownian, brownian_paths
-from topogen.sampling.chains import Kernel, Proposal, Run, first_step, run, warm_up
+from topogen.sampling.chains import Kernel, Proposal, Run, first_step, run_chains, warm_up
 from topogen.sampling.diagnostics import autocorrelation_time, bulk_ess, effective_sample_size, rank_r_hat, split_r_hat, tail_ess
 from topogen.sampling.hmc import HamiltonianMonteCarlo
 from topogen.sampling.jumps import PlaneJump
@@ -32,7 +32,7 @@ __all__ = [
     "first_step",
     "mixture",
     "rank_r_hat",
-    "run",
+    "run_chains",
     "sample",
     "split_r_hat",
     "tail_ess",

@@ -24,17 +24,17 @@ from topogen.geometry.curvature import ricci_curvature
 from topogen.geometry.frames import apply
 from topogen.geometry.reach import low_reach
 from topogen.manifolds.base import Manifold
-from topogen.sampling.chains import run
+from topogen.sampling.chains import run_chains
 from topogen.sampling.noise import ambient_noise
 from topogen.sampling.walk import TangentRandomWalk
 
-__all__ = ["SCHEMES", "Paths", "brownian", "brownian_paths", "longest_step", "mirrored"]
+__all__ = ["SCHEMES", "BrownianPaths", "brownian", "brownian_paths", "longest_step", "mirrored"]
 
 SCHEMES = ("second order", "projected", "metropolis")
 STEP_OF_REACH = 0.15
 
 
-class Paths(NamedTuple):
+class BrownianPaths(NamedTuple):
     """Brownian paths at their times: `points` (K, n, D) float64, and the share of the steps that were `refused`."""
 
     points: Tensor
@@ -61,7 +61,7 @@ def brownian(
 @torch.no_grad()
 def brownian_paths(
     manifold: Manifold, x: Tensor, times: Tensor, *, step: float | None = None, scheme: str = "second order", generator: torch.Generator | None = None
-) -> Paths:
+) -> BrownianPaths:
     """Brownian paths from points x (n, D) of M at ascending `times` (K,) or (K, n); see `brownian`."""
     start = manifold._flat(x).detach().double()
     times = _checked_times(times, len(start))
@@ -80,7 +80,7 @@ def brownian_paths(
             refused, made = refused + lost, made + 1
         found.append(start)
         now = then
-    return Paths(torch.stack(found), refused / made)
+    return BrownianPaths(torch.stack(found), refused / made)
 
 
 def longest_step(manifold: Manifold, points: Tensor) -> float:
@@ -118,17 +118,17 @@ def _increment(manifold: Manifold, x: Tensor, u: Tensor, h: Tensor, corrected: b
     return apply(basis, v + torch.einsum("nD,nDab,nb->na", bent, form, v) / 3)
 
 
-def _metropolis(manifold: Manifold, x: Tensor, times: Tensor, step: float, generator: torch.Generator | None) -> Paths:
+def _metropolis(manifold: Manifold, x: Tensor, times: Tensor, step: float, generator: torch.Generator | None) -> BrownianPaths:
     if not bool((times == times[:, :1]).all()):
         raise InvalidInputError("times: Metropolised walks move all points at once; pass times (K,)")
     kernel, found, refused, made, now = TangentRandomWalk(manifold), [], 0.0, 0, 0.0
     for then in times[:, 0].tolist():
         count = max(1, math.ceil((then - now) / step**2))
-        walked = run(kernel, x, count, math.sqrt((then - now) / count), thin=count, generator=generator)
+        walked = run_chains(kernel, x, count, math.sqrt((then - now) / count), thin=count, generator=generator)
         x, now = walked.points[-1], then
         refused, made = refused + count * float(1 - walked.acceptance.mean()), made + count
         found.append(x)
-    return Paths(torch.stack(found), refused / made)
+    return BrownianPaths(torch.stack(found), refused / made)
 
 
 def _checked_times(times: Tensor, n: int) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from topogen.sampling.adaptation import DualAveraging
 from topogen.sampling.trace import Trace
 
-__all__ = ["Kernel", "Proposal", "Run", "State", "acceptance_probability", "first_step", "run", "warm_up"]
+__all__ = ["Kernel", "Proposal", "Run", "State", "acceptance_probability", "first_step", "run_chains", "warm_up"]
 
 State = tuple[Tensor, ...]
 """What a kernel knows of n chains: tensors with n rows, the points (n, D) first and the potential U (n,) second."""
@@ -59,7 +59,7 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True)
 class Run:
-    """What `run` did: `points` (kept, n_chains, D), `potentials` (kept, n_chains), H at the start of every kept step (`energies`, None without momenta),
+    """What `run_chains` did: `points` (kept, n_chains, D), `potentials` (kept, n_chains), H at the start of every kept step (`energies`, None without momenta),
     `counts` (4, n_chains) of accepted, failed, irreversible and diverged steps, `n_steps` made, and whether Ctrl-C ended it."""
 
     points: Tensor
@@ -105,7 +105,7 @@ def acceptance_probability(proposal: Proposal) -> Tensor:
     return torch.where(usable, proposal.log_ratio.clamp(max=0).exp(), 0.0)
 
 
-def run(
+def run_chains(
     kernel: Kernel,
     start: Tensor,
     n_steps: int,

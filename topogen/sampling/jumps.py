@@ -32,9 +32,9 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit import ImplicitManifold
-from topogen.manifolds.oblique import section_of
-from topogen.manifolds.sheet import full_residual_bound, on_sheet
+from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.manifolds.implicit.normal_space_projection import section_of
+from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
 from topogen.sampling.chains import Proposal, State
 
 __all__ = ["PlaneJump"]
@@ -159,7 +159,7 @@ class PlaneJump:
         if isinstance(self.manifold, ImplicitManifold):
             bound = min(bound, self.manifold.full_tolerance)
         residual = torch.cat([self._section(part)[0].norm(dim=-1) for part in points.split(_CHUNK)])
-        return (residual <= self._tolerance) & on_sheet(self.manifold, points, bound)
+        return (residual <= self._tolerance) & is_valid_zero(self.manifold, points, bound)
 
     def _log_weights(self, found: Tensor, kept: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
         """-U - log |det(N^t Q)| (n, J), -inf where nothing counts, and a mask (n,) of the planes that are nowhere tangent."""

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError, ProjectionError
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.sampling.alternating import Alternating
-from topogen.sampling.chains import Kernel, first_step, run, warm_up
+from topogen.sampling.chains import Kernel, first_step, run_chains, warm_up
 from topogen.sampling.hmc import HamiltonianMonteCarlo
 from topogen.sampling.jumps import PlaneJump
 from topogen.sampling.langevin import ConstrainedLangevin
@@ -86,7 +86,7 @@ def sample(
     if step is None or n_warm_up:
         first = first_step(points, manifold.dim) if step is None else step
         points, step = warm_up(moves, points, first, max(n_warm_up, 1), fixed=step is not None, generator=generator)
-    done = run(moves, points, n_steps, step, thin=thin, generator=generator, file=file, interruptible=True)
+    done = run_chains(moves, points, n_steps, step, thin=thin, generator=generator, file=file, interruptible=True)
     return Chains.of(done, step, thin, dtype=start.dtype, notes=notes, manifold=manifold)
 
 

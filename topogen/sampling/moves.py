@@ -22,11 +22,11 @@ from torch import Tensor
 from topogen.geometry.constant_rank import pullback, value_and_jacobian
 from topogen.geometry.frames import apply
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit import ImplicitManifold
-from topogen.manifolds.oblique import oblique_projection, section_of
-from topogen.manifolds.sheet import full_residual_bound, on_sheet
+from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.manifolds.implicit.normal_space_projection import project_along_normals, section_of
+from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
 
-__all__ = ["Frame", "Ground", "Landing", "Mover"]
+__all__ = ["NormalFrame", "MoveSolver", "Landing", "Mover"]
 
 RESIDUAL_TO_POSITION = 10.0
 RETURN_TO_POSITION = 2.0
@@ -35,7 +35,7 @@ _SLOWEST = 0.9
 _DENSE = 1000
 
 
-class Frame(NamedTuple):
+class NormalFrame(NamedTuple):
     """Normal frames of n points: independent rows `rows` (n, r, D) of the normal spaces and the lower factors `factor` (n, r, r) of A A^t."""
 
     rows: Tensor
@@ -46,24 +46,24 @@ class Landing(NamedTuple):
     """Where a move ended: points y (n, D), their frames, the way back w (n, D), and masks (n,): nothing found, no way back."""
 
     points: Tensor
-    frame: Frame
+    frame: NormalFrame
     back: Tensor
     failed: Tensor
     irreversible: Tensor
 
 
-class Ground(Protocol):
+class MoveSolver(Protocol):
     """How one kind of manifold is stood on and come back to."""
 
-    def place(self, points: Tensor) -> Frame:
+    def place(self, points: Tensor) -> NormalFrame:
         """Frames at points (n, D) of M."""
         ...
 
-    def tangent(self, frame: Frame, vectors: Tensor) -> Tensor:
+    def tangent(self, frame: NormalFrame, vectors: Tensor) -> Tensor:
         """P v (n, D) of ambient vectors (n, D)."""
         ...
 
-    def land(self, points: Tensor, frame: Frame, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    def land(self, points: Tensor, frame: NormalFrame, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """y = x + v + A^t a (n, D) on M and a mask (n,) of those found; x where nothing was."""
         ...
 
@@ -80,7 +80,7 @@ class Mover:
         self.manifold = manifold
         self.tolerance = manifold.tolerance(torch.float64)
         self.reversal_tolerance = RETURN_TO_POSITION * RESIDUAL_TO_POSITION * self.tolerance
-        self.ground: Ground = _ground(manifold, self.tolerance, max_iterations)
+        self.ground: MoveSolver = _ground(manifold, self.tolerance, max_iterations)
         self._bound: float | None = None
 
     def bound(self, points: Tensor) -> Tensor:
@@ -89,18 +89,18 @@ class Mover:
             self._bound = full_residual_bound(self.manifold, points)
         return points.new_full(points.shape[:1], self._bound)
 
-    def place(self, points: Tensor) -> Frame:
+    def place(self, points: Tensor) -> NormalFrame:
         """Frames at points (n, D) of M."""
         return self.ground.place(points)
 
-    def tangent(self, frame: Frame, vectors: Tensor) -> Tensor:
+    def tangent(self, frame: NormalFrame, vectors: Tensor) -> Tensor:
         """Tangent parts (n, D) of ambient vectors (n, D)."""
         return self.ground.tangent(frame, vectors)
 
-    def move(self, points: Tensor, frame: Frame, vectors: Tensor, bound: Tensor) -> Landing:
+    def move(self, points: Tensor, frame: NormalFrame, vectors: Tensor, bound: Tensor) -> Landing:
         """From points (n, D) along tangent vectors (n, D); `bound` (n,) is the largest full residual of a point of M (`sheet`)."""
         y, found = self.ground.land(points, frame, vectors)
-        found &= on_sheet(self.manifold, y, bound)
+        found &= is_valid_zero(self.manifold, y, bound)
         y = torch.where(found.unsqueeze(-1), y, points)
         there = self.ground.place(y)
         back = self.ground.tangent(there, points - y)
@@ -109,7 +109,7 @@ class Mover:
         return Landing(y, there, back, ~found, found & ~reversible)
 
 
-def _ground(manifold: Manifold, tolerance: float, max_iterations: int) -> Ground:
+def _ground(manifold: Manifold, tolerance: float, max_iterations: int) -> MoveSolver:
     if isinstance(manifold, ImplicitManifold) and manifold.outputs == manifold.codim:
         return _Regular(manifold, tolerance)
     return _Sectioned(manifold, tolerance, max_iterations)
@@ -122,16 +122,16 @@ class _Regular:
     def __init__(self, manifold: ImplicitManifold, tolerance: float) -> None:
         self.field, self.tolerance = manifold._field, tolerance
 
-    def place(self, points: Tensor) -> Frame:
+    def place(self, points: Tensor) -> NormalFrame:
         with torch.no_grad():
             _, rows = value_and_jacobian(self.field, points)
-            return Frame(rows, _factor(rows))
+            return NormalFrame(rows, _factor(rows))
 
-    def tangent(self, frame: Frame, vectors: Tensor) -> Tensor:
+    def tangent(self, frame: NormalFrame, vectors: Tensor) -> Tensor:
         inner = _solve(frame.factor, apply(frame.rows, vectors))
         return vectors - apply(frame.rows.mT, inner)
 
-    def land(self, points: Tensor, frame: Frame, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    def land(self, points: Tensor, frame: NormalFrame, vectors: Tensor) -> tuple[Tensor, Tensor]:
         spread = self._spread(points, frame)
         y = points + vectors
         last = y.new_full(y.shape[:1], torch.inf)
@@ -151,7 +151,7 @@ class _Regular:
                     break
         return torch.where(found.unsqueeze(-1), y, points), found
 
-    def _spread(self, points: Tensor, frame: Frame) -> Callable[[Tensor], Tensor]:
+    def _spread(self, points: Tensor, frame: NormalFrame) -> Callable[[Tensor], Tensor]:
         """b (n, r) -> J^t b (n, D), by the stored Jacobian or, where that is the larger of the two, by a backward pass."""
         if frame.rows.shape[1] * frame.rows.shape[2] <= _DENSE:
             return lambda b: apply(frame.rows.mT, b)
@@ -167,15 +167,15 @@ class _Sectioned:
         self.manifold, self.tolerance, self.max_iterations = manifold, tolerance, max_iterations
         self.section = section_of(manifold)
 
-    def place(self, points: Tensor) -> Frame:
+    def place(self, points: Tensor) -> NormalFrame:
         rows = self.manifold.normal_basis(points).mT
-        return Frame(rows, rows.new_zeros(len(rows), 0, 0))
+        return NormalFrame(rows, rows.new_zeros(len(rows), 0, 0))
 
-    def tangent(self, frame: Frame, vectors: Tensor) -> Tensor:
+    def tangent(self, frame: NormalFrame, vectors: Tensor) -> Tensor:
         return vectors - apply(frame.rows.mT, apply(frame.rows, vectors))
 
-    def land(self, points: Tensor, frame: Frame, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        return oblique_projection(self.section, points, vectors, frame.rows.mT, self.tolerance, self.max_iterations)
+    def land(self, points: Tensor, frame: NormalFrame, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        return project_along_normals(self.section, points, vectors, frame.rows.mT, self.tolerance, self.max_iterations)
 
 
 def _factor(rows: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from topogen.manifolds.base import Manifold
 from topogen.sampling.chains import Proposal, State
-from topogen.sampling.moves import Frame, Landing, Mover
+from topogen.sampling.moves import Landing, Mover, NormalFrame
 from topogen.sampling.noise import ambient_noise
 from topogen.sampling.target import Target
 
@@ -95,10 +95,10 @@ class Rattle:
             failed = failed | unmatched
         stay = (failed | irreversible).unsqueeze(-1)
         points, q = torch.where(stay, x, points), torch.where(stay, p, q)
-        there = Frame(*(torch.where(stay.unsqueeze(-1), old, new) for old, new in zip(frame, there, strict=True)))
+        there = NormalFrame(*(torch.where(stay.unsqueeze(-1), old, new) for old, new in zip(frame, there, strict=True)))
         return Motion(self._state(points, there, bound), q, motion.failed | failed, motion.irreversible | irreversible & ~motion.failed)
 
-    def _inner(self, x: Tensor, frame: Frame, p: Tensor, bound: Tensor, step: float) -> tuple[Tensor, Frame, Tensor, Tensor, Tensor]:
+    def _inner(self, x: Tensor, frame: NormalFrame, p: Tensor, bound: Tensor, step: float) -> tuple[Tensor, NormalFrame, Tensor, Tensor, Tensor]:
         h = step / self.inner
         failed = irreversible = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for _ in range(self.inner):
@@ -108,8 +108,8 @@ class Rattle:
         return x, frame, p, failed, irreversible
 
     def _mirror(
-        self, x: Tensor, frame: Frame, p: Tensor, bound: Tensor, step: float, outside: Tensor, ahead: tuple[Tensor, Frame, Tensor]
-    ) -> tuple[Tensor, Frame, Tensor, Tensor]:
+        self, x: Tensor, frame: NormalFrame, p: Tensor, bound: Tensor, step: float, outside: Tensor, ahead: tuple[Tensor, NormalFrame, Tensor]
+    ) -> tuple[Tensor, NormalFrame, Tensor, Tensor]:
         """Chains that would go `outside` stay with a mirrored momentum; a mask (n,) of those whose mirrored motion does not meet the same wall."""
         points, there, q = ahead
         if not bool(outside.any()):
@@ -122,7 +122,7 @@ class Rattle:
         heights = self.target.heights(behind)
         matched = ~failed & ~irreversible & (heights < 0).any(1) & (heights.argmin(1) == wall)
         here = outside.unsqueeze(-1)
-        kept = Frame(*(torch.where(here.unsqueeze(-1), old, new) for old, new in zip(frame, there, strict=True)))
+        kept = NormalFrame(*(torch.where(here.unsqueeze(-1), old, new) for old, new in zip(frame, there, strict=True)))
         return torch.where(here, x, points), kept, torch.where(here, mirrored, q), outside & ~matched
 
     def _wall_gradient(self, x: Tensor, wall: Tensor) -> Tensor:
@@ -132,10 +132,10 @@ class Rattle:
             (gradient,) = torch.autograd.grad(height.sum(), at)
         return gradient
 
-    def _state(self, points: Tensor, frame: Frame, bound: Tensor) -> State:
+    def _state(self, points: Tensor, frame: NormalFrame, bound: Tensor) -> State:
         potential, gradient = self.target.with_gradient(points)
         return points, potential, *frame, self.mover.tangent(frame, gradient), bound
 
 
-def _frame(state: State) -> Frame:
-    return Frame(state[2], state[3])
+def _frame(state: State) -> NormalFrame:
+    return NormalFrame(state[2], state[3])

@@ -19,7 +19,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.constant_rank import jacobian
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.implicit.implicit import ImplicitManifold
 
 __all__ = ["MEASURES", "Energy", "Target", "Walls"]
 

@@ -1,9 +1,9 @@
 """Which components of a manifold chains have visited, how often, and means over components whose weights are known.
 
-Components are told apart by a labelling of the user, or found (`pieces`): the longest edges of a minimum spanning tree of the visited points bridge components.
-An edge is cut when it is longer than three times the 99 % quantile of all edges (some thousand independent points on a curve have no spacings above that)
-and than 5 % of the diameter. Where the manifold is given, pieces are joined again if a straight path between them, projected onto M, does not tear: this
-tells a hole in the sampling from a gap in M.
+Components are told apart by a labelling of the user, or found (`connected_components`): the longest edges of a minimum spanning tree of the visited points
+bridge components. An edge is cut when it is longer than three times the 99 % quantile of all edges (some thousand independent points on a curve have no
+spacings above that) and than 5 % of the diameter. Where the manifold is given, pieces are joined again if a straight path between them, projected onto M, does
+not tear: this tells a hole in the sampling from a gap in M.
 
 With weights w_c of the components, values v and the mean m_c over the visits to c, of share s_c,
 
@@ -23,8 +23,8 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds.base import Manifold
+from topogen.sampling.connected_components import connected_components
 from topogen.sampling.diagnostics import mean_standard_error
-from topogen.sampling.pieces import pieces
 
 __all__ = ["Mean", "Visits", "mixture", "visits", "weighted_mean"]
 
@@ -93,7 +93,7 @@ def visits(points: Tensor, labelling: Labelling | None = None, *, manifold: Mani
     pooled = points.detach().double().flatten(0, 1)
     known = pooled[:0] if reference is None else reference.detach().to(pooled)
     both = torch.cat([pooled, known])
-    labels = pieces(both, manifold) if labelling is None else _labelled(labelling, both)
+    labels = connected_components(both, manifold) if labelling is None else _labelled(labelling, both)
     components = _most_frequent_first(labels[: len(pooled)], labels) if labelling is None else labels.unique()
     if labelling is None:
         labels = torch.empty_like(components).scatter_(0, components, torch.arange(len(components), device=labels.device))[labels]

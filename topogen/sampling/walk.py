@@ -17,7 +17,7 @@ from torch import Tensor
 
 from topogen.manifolds.base import Manifold
 from topogen.sampling.chains import Proposal, State
-from topogen.sampling.moves import Frame, Mover
+from topogen.sampling.moves import Mover, NormalFrame
 from topogen.sampling.noise import ambient_noise
 from topogen.sampling.target import Energy, Target
 
@@ -42,7 +42,7 @@ class TangentRandomWalk:
     def propose(self, state: State, step: float, generator: torch.Generator | None) -> Proposal:
         """One proposal per chain, with step length `step` per tangent direction (data units)."""
         x, potential, rows, factor, bound = state
-        frame = Frame(rows, factor)
+        frame = NormalFrame(rows, factor)
         v = step * self.mover.tangent(frame, ambient_noise(x, generator))
         landing = self.mover.move(x, frame, v, bound)
         new = self.target.potential(landing.points)

@@ -10,9 +10,9 @@ class TestMyKernel(SamplerLaws):
     def exact_sample(self, n, generator): return ...  # n draws from the law that the kernel keeps
 """
 
-from topogen.testing.manifolds import ManifoldLaws
-from topogen.testing.samplers import RoundTrip, SamplerLaws, rank_p_values
-from topogen.testing.shapes import ShapeLaws
-from topogen.testing.tube import Tube, tube
+from topogen.testing.manifold_laws import ManifoldLaws
+from topogen.testing.sampler_laws import RoundTrip, SamplerLaws, rank_p_values
+from topogen.testing.shape_laws import ShapeLaws
+from topogen.testing.tube_samples import TubeSamples, tube_samples
 
-__all__ = ["ManifoldLaws", "RoundTrip", "SamplerLaws", "ShapeLaws", "Tube", "rank_p_values", "tube"]
+__all__ = ["ManifoldLaws", "RoundTrip", "SamplerLaws", "ShapeLaws", "TubeSamples", "rank_p_values", "tube_samples"]

@@ -1,35 +1,35 @@
 """Topology of clouds: landmarks, persistence, Betti numbers with their evidence, and what a user may expect.
 
 `homology` answers "which Betti numbers has the set that these points sample", or says that it cannot; `persistence` gives the diagrams
-underneath, `farthest_points` the landmarks, `estimate_cost` and `Budget` the price before it is paid, `parse` reads "torus" or "1,2,1".
+underneath, `farthest_points` the landmarks, `estimate_cost` and `Budget` the price before it is paid, `parse_expectation` reads "torus" or "1,2,1".
 `compare` puts two clouds side by side, `loops` says which points run around a hole.
 `certify_level_set` proves homology on a grid, `Monitor` watches the Betti numbers of what is being trained. `nerve` and `sign_cocycle` read homology
 and orientability off a cover by charts.
 """
 
-from topogen.topology.agreement import Agreement, agreement
-from topogen.topology.budget import Budget, Cost, estimate_cost
-from topogen.topology.comparison import Comparison, compare
-from topogen.topology.confidence import ConfidenceRadius, confidence_radius
-from topogen.topology.counting import Window, excess, windows
-from topogen.topology.cross_barcode import Divergence, cross_barcode, divergence
-from topogen.topology.discrepancy import discrepancy
-from topogen.topology.evenness import Evenness, evenness
-from topogen.topology.expectations import Expectation, parse
-from topogen.topology.hausdorff import Hausdorff, hausdorff
-from topogen.topology.homology import Homology, homology
-from topogen.topology.landmarks import Landmarks, covering_radius, farthest_points
-from topogen.topology.level_set import LevelSet, certify_level_set
-from topogen.topology.loops import Loop, loops
-from topogen.topology.monitor import Monitor, Reading
-from topogen.topology.nerve import Nerve, nerve
-from topogen.topology.orientation import Orientation, sign_cocycle
-from topogen.topology.overlap import overlap
-from topogen.topology.persistence import Diagram, jung, persistence
-from topogen.topology.robust import Robust, distance_to_measure, robust_homology
-from topogen.topology.significance import Significance, significance
-from topogen.topology.split_halves import bottleneck, split_halves
-from topogen.topology.transport import transport
+from topogen.topology.comparison.compare import Comparison, compare
+from topogen.topology.comparison.mmd import mmd
+from topogen.topology.comparison.mtop_divergence import MTopDivergence, cross_barcode, mtop_divergence
+from topogen.topology.comparison.permutation_test import bottleneck, permutation_test
+from topogen.topology.comparison.precision_recall import precision_recall
+from topogen.topology.comparison.wasserstein import wasserstein
+from topogen.topology.covers.nerve import Nerve, nerve
+from topogen.topology.covers.orientation import Orientation, sign_cocycle
+from topogen.topology.inference.agreement import Agreement, agreement
+from topogen.topology.inference.confidence import ConfidenceRadius, confidence_radius
+from topogen.topology.inference.expectations import Expectation, parse_expectation
+from topogen.topology.inference.homology import Homology, homology
+from topogen.topology.inference.landmark_bounds import Window, excess, windows
+from topogen.topology.inference.loops import Loop, loops
+from topogen.topology.inference.monitor import Monitor, Reading
+from topogen.topology.inference.robust import Robust, distance_to_measure, robust_homology
+from topogen.topology.inference.sampling_density import SamplingDensity, sampling_density
+from topogen.topology.inference.significance import Significance, significance
+from topogen.topology.level_sets.certificate import LevelSet, certify_level_set
+from topogen.topology.persistence.budget import Budget, Cost, estimate_cost
+from topogen.topology.persistence.hausdorff import Hausdorff, hausdorff
+from topogen.topology.persistence.landmarks import Landmarks, covering_radius, farthest_points
+from topogen.topology.persistence.persistence import Diagram, jung, persistence
 
 __all__ = [
     "Agreement",
@@ -38,8 +38,8 @@ __all__ = [
     "ConfidenceRadius",
     "Cost",
     "Diagram",
-    "Divergence",
-    "Evenness",
+    "MTopDivergence",
+    "SamplingDensity",
     "Expectation",
     "Hausdorff",
     "Homology",
@@ -60,11 +60,11 @@ __all__ = [
     "confidence_radius",
     "covering_radius",
     "cross_barcode",
-    "discrepancy",
+    "mmd",
     "distance_to_measure",
-    "divergence",
+    "mtop_divergence",
     "estimate_cost",
-    "evenness",
+    "sampling_density",
     "excess",
     "farthest_points",
     "hausdorff",
@@ -72,13 +72,13 @@ __all__ = [
     "jung",
     "loops",
     "nerve",
-    "overlap",
-    "parse",
+    "precision_recall",
+    "parse_expectation",
     "persistence",
     "robust_homology",
     "sign_cocycle",
     "significance",
-    "split_halves",
-    "transport",
+    "permutation_test",
+    "wasserstein",
     "windows",
 ]

@@ -5,13 +5,13 @@ implicit manifold off its spectrum; `certify` reads the topology of an atlas off
 sheets cross; `betti_probabilities` says how sure Betti numbers are.
 """
 
-from topogen.verification.atlases import Certificate, certify
-from topogen.verification.calibrated import BettiProbabilities, betti_probabilities
-from topogen.verification.certificate import DimensionCertificate, dimension_certificate
+from topogen.verification.betti_probabilities import BettiProbabilities, betti_probabilities
+from topogen.verification.certify_atlas import Certificate, certify
+from topogen.verification.dimension_certificate import DimensionCertificate, dimension_certificate
 from topogen.verification.naming import closed_manifold_name
-from topogen.verification.sheets import SheetsResult, verify_sheets
 from topogen.verification.verdict import Claim, Result, Verdict
-from topogen.verification.verifying import verify
+from topogen.verification.verify import verify
+from topogen.verification.verify_sheets import SheetsResult, verify_sheets
 
 __all__ = [
     "BettiProbabilities",

@@ -3,8 +3,8 @@
 Where dimension and closedness are not given they are estimated as in `topogen.inspect`: dimension by local PCA (unless
 several dimensions are present), closedness by the absence of boundary points; a set of full dimension has a boundary. What the answer then owes to
 the estimate is said in its assumption, and numbers completed by Poincare duality under an estimated closedness are labelled heuristic. Where sheets cross
-(`topogen.strata`, looked for in up to 20,000 points) the set is no manifold: nothing is completed, and claims beside say where. Elsewhere a noisy cloud that
-stays undecided is looked at a second time without its noise (`denoised`).
+(`topogen.topology.inference.strata`, looked for in up to 20,000 points) the set is no manifold: nothing is completed, and claims beside say where. Elsewhere a
+noisy cloud that stays undecided is looked at a second time without its noise (`denoised`).
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from torch import Tensor
 
 from topogen.geometry.dimension import affine_hull, estimate_dimension
 from topogen.geometry.scales import boundary_points, noise_level
-from topogen.strata import Stratum, find_strata
-from topogen.topology.budget import Budget
-from topogen.topology.homology import Homology, homology
-from topogen.topology.landmarks import distinct_rows
+from topogen.topology.inference.homology import Homology, homology
+from topogen.topology.inference.strata import Stratum, find_strata
+from topogen.topology.persistence.budget import Budget
+from topogen.topology.persistence.landmarks import distinct_rows
+from topogen.verification.betti_evidence import BettiEvidence, evidence_of_homology
 from topogen.verification.denoised import denoised, second_look
-from topogen.verification.loops_shown import loops_claim
-from topogen.verification.sides import Side, of_homology
-from topogen.verification.singular import strata_claims
+from topogen.verification.loop_claims import loops_claim
+from topogen.verification.singular_sets import strata_claims
 from topogen.verification.verdict import Claim
 
-__all__ = ["cloud_side"]
+__all__ = ["cloud_evidence"]
 
 _ENOUGH, _PLENTY = 400, 50_000
 _BOUNDARY_SHARE = 1e-3
 _SEARCHED = 20_000
 
 
-def cloud_side(
+def cloud_evidence(
     name: str,
     cloud: Tensor,
     fields: Sequence[int],
@@ -46,7 +46,7 @@ def cloud_side(
     scale: float | None = None,
     budget: Budget | None = None,
     generator: torch.Generator | None = None,
-) -> Side:
+) -> BettiEvidence:
     """The side called `name` of a cloud (n, D), by persistent homology in its affine hull at the noise level; `scale` as in `homology`.
 
     Raises InvalidInputError for fewer than 12 distinct points, BudgetExceeded before the work starts.
@@ -66,9 +66,9 @@ def cloud_side(
     return replace(side, beside=(*_shown(name, found), *tested, *crossings))
 
 
-def _side(name: str, found: Homology, read: _Reading, *, estimated: bool) -> Side:
+def _side(name: str, found: Homology, read: _Reading, *, estimated: bool) -> BettiEvidence:
     """The side of what was found; heuristic where duality completed it under a closedness that is `estimated`."""
-    side = of_homology(name, found, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption)
+    side = evidence_of_homology(name, found, read.inside.shape[1], dim=read.dim, closed=read.closed, assumption=read.assumption)
     by_duality = estimated and any("duality" in note for note in found.notes)
     return replace(side, label="heuristic") if by_duality else side
 

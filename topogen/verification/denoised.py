@@ -18,8 +18,8 @@ from torch import Tensor
 from topogen.errors import BudgetExceeded, InvalidInputError
 from topogen.geometry.denoising import onto_sheets
 from topogen.geometry.scales import diameter, noise_level
-from topogen.topology.duality import Decided
-from topogen.topology.homology import Homology
+from topogen.topology.inference.duality import Decided
+from topogen.topology.inference.homology import Homology
 from topogen.verification.verdict import betti_text
 
 __all__ = ["Denoised", "denoised", "second_look"]

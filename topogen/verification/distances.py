@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from topogen.manifolds import Manifold
-from topogen.topology.landmarks import nearest_distance
+from topogen.topology.persistence.landmarks import nearest_distance
 from topogen.verification.verdict import Claim
 
 __all__ = ["between_clouds", "quantile", "samples_to_data", "to_manifold"]

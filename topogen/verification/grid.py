@@ -1,7 +1,7 @@
 """The grid certificate of an implicit manifold as a claim, and as a side where it proves all there is to compare.
 
-In R^2 and R^3 (R^4 with few cells) the zero set of a regular constraint can be certified without samples (`topology.level_set`). A side made of it is
-"proved": its Betti numbers are those of the zero set inside the box of the data, a closed orientable manifold.
+In R^2 and R^3 (R^4 with few cells) the zero set of a regular constraint can be certified without samples (`topology.level_sets.certificate`). A side made of it
+is "proved": its Betti numbers are those of the zero set inside the box of the data, a closed orientable manifold.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.manifolds.implicit import ImplicitManifold
-from topogen.topology.budget import Budget
-from topogen.topology.level_set import HIGHEST, LevelSet, certify_level_set
-from topogen.verification.sides import Side
-from topogen.verification.subjects import ManifoldSubject
+from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.topology.level_sets.certificate import HIGHEST, LevelSet, certify_level_set
+from topogen.topology.persistence.budget import Budget
+from topogen.verification.betti_evidence import BettiEvidence
+from topogen.verification.inputs import ManifoldInput
 from topogen.verification.verdict import Claim
 
-__all__ = ["grid_claim", "grid_side"]
+__all__ = ["grid_claim", "grid_evidence"]
 
 TOO_WIDE = "no part of the zero set lies outside of the box"
 
 
-def grid_claim(subject: ManifoldSubject, near: Tensor, resolution: int, fields: Sequence[int], budget: Budget | None) -> tuple[Claim, LevelSet | None]:
+def grid_claim(subject: ManifoldInput, near: Tensor, resolution: int, fields: Sequence[int], budget: Budget | None) -> tuple[Claim, LevelSet | None]:
     """The claim that the zero set in the box of points `near` it (n, D) is certified by `resolution` cells along its longest side, and the certificate."""
     manifold = subject.ground
     if not isinstance(manifold, ImplicitManifold) or manifold.ambient_dim > HIGHEST or manifold.gate is not None:
@@ -41,13 +41,13 @@ def grid_claim(subject: ManifoldSubject, near: Tensor, resolution: int, fields: 
     return Claim(text, found.label, holds, bound, f"{found.assumption}; {TOO_WIDE}", found.to_dict()), found
 
 
-def grid_side(subject: ManifoldSubject, found: LevelSet | None) -> Side | None:
+def grid_evidence(subject: ManifoldInput, found: LevelSet | None) -> BettiEvidence | None:
     """The side that a certificate proves; None where it decides nothing, speaks of a tube only, or its bounds were sampled."""
     if found is None or found.betti is None or not found.regular or found.label != "proved" or found.agrees is False:
         return None
     assumption = f"{found.assumption}; {TOO_WIDE}"
     dim = subject.manifold.dim
-    return Side("subject", found.betti, "proved", True, assumption, orientable=True, dim=dim, closed=True, manifold=True, evidence=found.to_dict())
+    return BettiEvidence("subject", found.betti, "proved", True, assumption, orientable=True, dim=dim, closed=True, manifold=True, evidence=found.to_dict())
 
 
 def _why_not(manifold: object) -> str:

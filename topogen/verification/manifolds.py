@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 from topogen.errors import TopogenError
-from topogen.manifolds.implicit import ImplicitManifold
+from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.manifolds.shapes import Shape
-from topogen.topology.budget import Budget
-from topogen.topology.duality import orientability
-from topogen.topology.homology import Homology, homology
-from topogen.verification.certificate import dimension_certificate
+from topogen.topology.inference.duality import orientability
+from topogen.topology.inference.homology import Homology, homology
+from topogen.topology.persistence.budget import Budget
+from topogen.verification.betti_evidence import BettiEvidence, evidence_of_homology
+from topogen.verification.dimension_certificate import dimension_certificate
 from topogen.verification.distances import samples_to_data, to_manifold
-from topogen.verification.sides import Side, of_homology
-from topogen.verification.subjects import ManifoldSubject
+from topogen.verification.inputs import ManifoldInput
 from topogen.verification.verdict import Claim
 
-__all__ = ["claims_about", "sampled_side", "shape_side"]
+__all__ = ["claims_about", "sampled_evidence", "shape_evidence"]
 
 FIRST, MOST = 10_000, 50_000
 CERTIFIED = 2_000
@@ -35,19 +35,21 @@ FALLING = 0.93
 ROOM = 1.2
 
 
-def shape_side(shape: Shape, fields: Sequence[int]) -> Side:
+def shape_evidence(shape: Shape, fields: Sequence[int]) -> BettiEvidence:
     """The side of a shape, whose homology is known in closed form."""
-    return Side("subject", {p: shape.betti(p) for p in fields}, "proved", True, orientable=shape.orientable, dim=shape.dim, closed=shape.closed, manifold=True)
+    return BettiEvidence(
+        "subject", {p: shape.betti(p) for p in fields}, "proved", True, orientable=shape.orientable, dim=shape.dim, closed=shape.closed, manifold=True
+    )
 
 
-def sampled_side(
-    subject: ManifoldSubject,
+def sampled_evidence(
+    subject: ManifoldInput,
     fields: Sequence[int],
     n_samples: int | None,
     budget: Budget | None,
     generator: torch.Generator,
     say: Callable[[str], None],
-) -> tuple[Side, Tensor]:
+) -> tuple[BettiEvidence, Tensor]:
     """The side of a manifold by the homology of samples, and the samples (n, D); `n_samples` fixes their number."""
     samples = subject.draw(n_samples or FIRST, generator)
     found = _homology(subject, samples, fields, budget, generator, say)
@@ -60,11 +62,11 @@ def sampled_side(
     dim = subject.manifold.dim
     known = orientability(found.decided, dim, subject.orientable)[0] if subject.closed else subject.orientable
     covered = "the samples cover the manifold"
-    side = of_homology("subject", found, subject.manifold.ambient_dim, dim=dim, closed=subject.closed, orientable=known, assumption=covered)
+    side = evidence_of_homology("subject", found, subject.manifold.ambient_dim, dim=dim, closed=subject.closed, orientable=known, assumption=covered)
     return replace(side, manifold=True), samples
 
 
-def claims_about(subject: ManifoldSubject, samples: Tensor, against: Tensor | None, generator: torch.Generator, say: Callable[[str], None]) -> list[Claim]:
+def claims_about(subject: ManifoldInput, samples: Tensor, against: Tensor | None, generator: torch.Generator, say: Callable[[str], None]) -> list[Claim]:
     """Claims beside the verdict about a manifold, its samples (n, D) and the data (m, D)."""
     claims = []
     manifold = subject.ground
@@ -85,7 +87,7 @@ def claims_about(subject: ManifoldSubject, samples: Tensor, against: Tensor | No
 
 
 def _homology(
-    subject: ManifoldSubject, samples: Tensor, fields: Sequence[int], budget: Budget | None, generator: torch.Generator, say: Callable[[str], None]
+    subject: ManifoldInput, samples: Tensor, fields: Sequence[int], budget: Budget | None, generator: torch.Generator, say: Callable[[str], None]
 ) -> Homology:
     say(f"homology of {len(samples)} samples")
     dim, closed = subject.manifold.dim, subject.closed
@@ -116,7 +118,7 @@ def _residual(largest: float, tolerance: float, count: int) -> Claim:
 
 
 def _ghosts(manifold: ImplicitManifold, points: Tensor, generator: torch.Generator) -> Claim:
-    from topogen.topology.ghosts import audit
+    from topogen.topology.level_sets.spurious_components import audit
 
     found = audit(manifold, points, generator=generator)
     text = f"ghosts: {found.share:.2%} of {found.starts} starts end on sheets far from the data, {found.unconverged} did not converge"
@@ -124,7 +126,7 @@ def _ghosts(manifold: ImplicitManifold, points: Tensor, generator: torch.Generat
     return Claim(text, "statistical", found.share <= GHOST_SHARE, f"at most {GHOST_SHARE:.1%} allowed", evidence=evidence)
 
 
-def _volume(subject: ManifoldSubject) -> Claim:
+def _volume(subject: ManifoldInput) -> Claim:
     """The d-dimensional volume with its standard error; undecided, with the reason, where it cannot be had."""
     dim = subject.manifold.dim
     if isinstance(subject.manifold, Shape):

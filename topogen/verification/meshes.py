@@ -18,11 +18,11 @@ from torch import Tensor
 
 from topogen.errors import FileFormatError, InvalidInputError
 from topogen.points import read_mesh
-from topogen.points.meshes import MESHES
-from topogen.verification.sides import Side
+from topogen.points.mesh_files import MESHES
+from topogen.verification.betti_evidence import BettiEvidence
 from topogen.verification.verdict import Claim
 
-__all__ = ["as_mesh", "mesh_side"]
+__all__ = ["as_mesh", "mesh_evidence"]
 
 Faces = NDArray[np.int64]
 
@@ -40,7 +40,7 @@ def as_mesh(value: Any) -> tuple[Tensor, Tensor] | None:
     return torch.as_tensor(np.array(vertices), dtype=torch.float64), torch.as_tensor(np.array(faces), dtype=torch.int64)
 
 
-def mesh_side(name: str, vertices: Tensor, faces: Tensor, fields: Sequence[int]) -> Side:
+def mesh_evidence(name: str, vertices: Tensor, faces: Tensor, fields: Sequence[int]) -> BettiEvidence:
     """The side called `name` of a mesh with vertices (v, 3) and faces (f, 3) of row numbers, proved; raises InvalidInputError where no triangle is left."""
     triangles, count = _complex(vertices, faces)
     if not len(triangles):
@@ -57,7 +57,7 @@ def mesh_side(name: str, vertices: Tensor, faces: Tensor, fields: Sequence[int])
     assumption = "the set is this complex: triangles meet in common edges and corners only"
     orientable = odd[2] == odd[0] if closed and odd is not None else None
     beside = (Claim(text, "proved", closed, bound, evidence=facts),)
-    return Side(name, betti, "proved", True, assumption, "", orientable, 2, closed, closed, evidence=facts, beside=beside)
+    return BettiEvidence(name, betti, "proved", True, assumption, "", orientable, 2, closed, closed, evidence=facts, beside=beside)
 
 
 def _complex(vertices: Tensor, faces: Tensor) -> tuple[Faces, int]:

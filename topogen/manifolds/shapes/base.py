@@ -18,7 +18,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.manifolds.base import Manifold, Projection
 
-__all__ = ["Shape", "accepted", "check_positive", "directions", "exact", "uniform"]
+__all__ = ["Shape", "sample_by_rejection", "check_positive", "directions", "exact", "uniform"]
 
 
 class Shape(Manifold):
@@ -120,7 +120,7 @@ def uniform(n: int, columns: int, generator: torch.Generator | None) -> Tensor:
     return torch.rand(n, columns, generator=generator, dtype=torch.float64)
 
 
-def accepted(n: int, generator: torch.Generator | None, propose: Callable[[int], Tensor], probability: Callable[[Tensor], Tensor]) -> Tensor:
+def sample_by_rejection(n: int, generator: torch.Generator | None, propose: Callable[[int], Tensor], probability: Callable[[Tensor], Tensor]) -> Tensor:
     """First n proposals (n, m) kept by rejection: `propose(k)` gives (k, m), kept with `probability` (k,) in [0, 1] (von Neumann 1951)."""
     kept = [propose(0)]
     have = 0

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Embedding", "Grid", "Jet", "differentiable_points", "nearest_parameters"]
+__all__ = ["Embedding", "ParameterGrid", "Jet", "differentiable_points", "nearest_parameters"]
 
 Embedding = Callable[[Tensor], Tensor]
 Jet = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -25,7 +25,7 @@ _CHUNK = 2_000_000
 
 
 @dataclass(frozen=True)
-class Grid:
+class ParameterGrid:
     """Seeds: parameters (g, m), their points (g, D), the shape of the grid (g_1, .., g_k) and its covering radius in R^D."""
 
     parameters: Tensor
@@ -34,7 +34,7 @@ class Grid:
     cover: float
 
 
-def nearest_parameters(phi: Embedding, jet: Jet, x: Tensor, grid: Grid, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+def nearest_parameters(phi: Embedding, jet: Jet, x: Tensor, grid: ParameterGrid, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """Parameters (n, m) of the globally nearest points of x (n, D) and the number of Newton steps (n,); no graph.
 
     `phi` maps parameters (n, m) to points (n, D), `jet` to points, first (n, D, m) and second (n, D, m, m) derivatives.
@@ -58,7 +58,7 @@ def differentiable_points(jet: Jet, x: Tensor, u: Tensor, low: Tensor, high: Ten
     return point + (first @ change.unsqueeze(-1)).squeeze(-1), residual
 
 
-def _starts(x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+def _starts(x: Tensor, grid: ParameterGrid) -> tuple[Tensor, Tensor]:
     rows, starts = [], []
     size = max(1, _CHUNK // len(grid.points))
     for begin in range(0, max(len(x), 1), size):
@@ -69,7 +69,7 @@ def _starts(x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     return torch.cat(rows), torch.cat(starts)
 
 
-def _candidates(distance: Tensor, grid: Grid) -> Tensor:
+def _candidates(distance: Tensor, grid: ParameterGrid) -> Tensor:
     pool = (torch.nn.functional.max_pool1d, torch.nn.functional.max_pool2d)[len(grid.shape) - 1]
     field = distance.reshape(-1, 1, *grid.shape)
     minima = -pool(-field, 3, stride=1, padding=1) == field

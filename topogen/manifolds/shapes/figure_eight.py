@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.manifolds.shapes.base import accepted, check_positive, uniform
+from topogen.manifolds.shapes.base import check_positive, sample_by_rejection, uniform
 
 __all__ = ["FigureEight"]
 
@@ -48,7 +48,7 @@ class FigureEight:
         """n independent points (n, 2) of `dtype`, uniform for arc length. Raises InvalidInputError for a negative n."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise InvalidInputError(f"n: expected a number of points >= 0, found {n!r}")
-        t = accepted(n, generator, lambda k: 2 * math.pi * uniform(k, 1, generator), lambda u: _speed(u[:, 0]) / math.sqrt(2))
+        t = sample_by_rejection(n, generator, lambda k: 2 * math.pi * uniform(k, 1, generator), lambda u: _speed(u[:, 0]) / math.sqrt(2))
         return (self.radius * torch.cat([t.cos(), t.sin() * t.cos()], -1)).to(dtype)
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from topogen.geometry.frames import complement
 from topogen.manifolds.base import Projection
-from topogen.manifolds.shapes.base import Shape, accepted, check_positive, uniform
-from topogen.manifolds.shapes.level_set import Seeds, Surface, closest_points, differentiable_closest, onto, onto_with_tangents
+from topogen.manifolds.shapes.base import Shape, check_positive, sample_by_rejection, uniform
+from topogen.manifolds.shapes.level_set import LevelSurface, Seeds, closest_points, differentiable_closest, onto, onto_with_tangents
 
 __all__ = ["GenusTwo"]
 
@@ -91,7 +91,7 @@ class GenusTwo(Shape):
         def points(u: Tensor) -> tuple[Tensor, Tensor]:
             return _patch((5 * u[:, 0]).long(), u[:, 1:3])
 
-        u = accepted(n, generator, propose, lambda u: points(u)[1] / self._density_bound)
+        u = sample_by_rejection(n, generator, propose, lambda u: points(u)[1] / self._density_bound)
         return self.scale * points(u)[0] * (1 - 2 * (u[:, 3:] < 0.5).double())
 
     @functools.cached_property
@@ -155,7 +155,7 @@ def _others(f: Tensor) -> Tensor:
     return torch.stack([f[1] * f[2], f[0] * f[2], f[0] * f[1]])
 
 
-_SURFACE = Surface(_slope, _bend)
+_SURFACE = LevelSurface(_slope, _bend)
 
 
 def _patch(index: Tensor, st: Tensor) -> tuple[Tensor, Tensor]:

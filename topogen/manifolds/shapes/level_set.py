@@ -17,13 +17,13 @@ from torch import Tensor
 
 from topogen.geometry.frames import complement
 
-__all__ = ["Seeds", "Surface", "closest_points", "differentiable_closest", "onto", "onto_with_tangents"]
+__all__ = ["Seeds", "LevelSurface", "closest_points", "differentiable_closest", "onto", "onto_with_tangents"]
 
 _CHUNK = 2_000_000
 
 
 @dataclass(frozen=True)
-class Surface:
+class LevelSurface:
     """F as two functions of points (n, 3): `slope` gives F (n,) and grad F (n, 3), `bend` gives D^2 F (n, 3, 3)."""
 
     slope: Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -39,7 +39,7 @@ class Seeds:
     cover: float
 
 
-def onto(surface: Surface, x: Tensor, steps: int = 8) -> Tensor:
+def onto(surface: LevelSurface, x: Tensor, steps: int = 8) -> Tensor:
     """x (n, 3) moved onto F = 0 along the gradient: `steps` times x - F N / |N|^2; smooth in x, and symmetric where F is."""
     for _ in range(steps):
         value, normal = surface.slope(x)
@@ -47,7 +47,7 @@ def onto(surface: Surface, x: Tensor, steps: int = 8) -> Tensor:
     return x
 
 
-def onto_with_tangents(surface: Surface, x: Tensor, v: Tensor, steps: int = 8) -> tuple[Tensor, Tensor]:
+def onto_with_tangents(surface: LevelSurface, x: Tensor, v: Tensor, steps: int = 8) -> tuple[Tensor, Tensor]:
     """`onto` of x (n, 3) and its derivative applied to vectors v (n, 3, k)."""
     for _ in range(steps):
         (value, normal), second = surface.slope(x), surface.bend(x)
@@ -58,7 +58,7 @@ def onto_with_tangents(surface: Surface, x: Tensor, v: Tensor, steps: int = 8) -
     return x, v
 
 
-def closest_points(surface: Surface, x: Tensor, seeds: Seeds) -> tuple[Tensor, Tensor]:
+def closest_points(surface: LevelSurface, x: Tensor, seeds: Seeds) -> tuple[Tensor, Tensor]:
     """Globally nearest points (n, 3) of the surface to x (n, 3) and the number of Newton steps (n,); no graph."""
     rows, starts = _starts(x, seeds)
     p, steps = _newton(surface, x[rows], starts)
@@ -69,7 +69,7 @@ def closest_points(surface: Surface, x: Tensor, seeds: Seeds) -> tuple[Tensor, T
     return p[first], steps[first]
 
 
-def differentiable_closest(surface: Surface, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+def differentiable_closest(surface: LevelSurface, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     """p (n, 3) with the first derivative T Hessian^-1 T^t of the nearest point in x, and the residual (n,) |T^t (p - x)| + |F|/|N|."""
     fixed = x.detach()
     basis, gradient, hessian, departure = _system(surface, fixed, p)
@@ -89,7 +89,7 @@ def _starts(x: Tensor, seeds: Seeds) -> tuple[Tensor, Tensor]:
     return torch.cat(rows), torch.cat(starts)
 
 
-def _newton(surface: Surface, x: Tensor, p: Tensor, iterations: int = 60) -> tuple[Tensor, Tensor]:
+def _newton(surface: LevelSurface, x: Tensor, p: Tensor, iterations: int = 60) -> tuple[Tensor, Tensor]:
     p = p.clone()
     steps = torch.zeros(len(p), dtype=torch.int64)
     shrink = p.new_ones(len(p), 1)
@@ -110,7 +110,7 @@ def _newton(surface: Surface, x: Tensor, p: Tensor, iterations: int = 60) -> tup
     return p, steps
 
 
-def _system(surface: Surface, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _system(surface: LevelSurface, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """T (n, 3, 2), reduced gradient (n, 2, 1) and Hessian (n, 2, 2), and |F|/|N| (n,)."""
     (value, normal), second = surface.slope(p), surface.bend(p)
     length = normal.norm(dim=-1)

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from topogen.manifolds.base import Projection
-from topogen.manifolds.shapes.base import Shape, accepted, uniform
-from topogen.manifolds.shapes.closest import Grid, differentiable_points, nearest_parameters
+from topogen.manifolds.shapes.base import Shape, sample_by_rejection, uniform
+from topogen.manifolds.shapes.closest import ParameterGrid, differentiable_points, nearest_parameters
 
 __all__ = ["ParametricShape", "real_rows", "second_order"]
 
@@ -85,7 +85,7 @@ class ParametricShape(Shape):
         return (total - (basis @ (basis.mT @ total.unsqueeze(-1))).squeeze(-1)).to(x)
 
     def _sample(self, n: int, generator: torch.Generator | None) -> Tensor:
-        return self.embed(accepted(n, generator, lambda k: self._uniform_parameters(k, generator), lambda u: self.density(u) / self._density_bound))
+        return self.embed(sample_by_rejection(n, generator, lambda k: self._uniform_parameters(k, generator), lambda u: self.density(u) / self._density_bound))
 
     def _uniform_parameters(self, n: int, generator: torch.Generator | None) -> Tensor:
         low, high = (torch.tensor(side, dtype=torch.float64) for side in list(zip(*self._box, strict=True))[:2])
@@ -102,14 +102,14 @@ class ParametricShape(Shape):
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
 
     @functools.cached_property
-    def _grid(self) -> Grid:
+    def _grid(self) -> ParameterGrid:
         seeds = self._seeds()
         flat = seeds.reshape(-1, seeds.shape[-1])
         points = self.embed(flat)
         shape = tuple(seeds.shape[:-1])
         field = points.reshape(*shape, -1)
         gaps = [field.diff(dim=k).norm(dim=-1).max() for k in range(len(shape)) if shape[k] > 1]
-        return Grid(flat, points, shape, 0.75 * float(sum(gaps)))
+        return ParameterGrid(flat, points, shape, 0.75 * float(sum(gaps)))
 
     def _diameter(self) -> float:
         return _farthest_pair(self)

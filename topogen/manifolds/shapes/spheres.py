@@ -16,7 +16,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.frames import complement
 from topogen.manifolds.base import Projection
-from topogen.manifolds.geodesics import checked_pair
+from topogen.manifolds.geodesic_solver import checked_pair
 from topogen.manifolds.shapes import great_circles
 from topogen.manifolds.shapes.base import Shape, check_positive, directions, exact, uniform
 
@@ -30,15 +30,15 @@ class _Round(Shape):
 
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
         """The great circle from x with velocity u (..., D), in closed form."""
-        return great_circles.exponential(x, u, self.radius)
+        return great_circles.sphere_exponential(x, u, self.radius)
 
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         """Velocity (..., D) of the great circle from x to y (..., D), in closed form; one of many for antipodes."""
-        return great_circles.logarithm(*checked_pair(self, x, y), self.radius)
+        return great_circles.sphere_logarithm(*checked_pair(self, x, y), self.radius)
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Length (...) of the great circle from x to y (..., D), in closed form."""
-        length = great_circles.arc(*checked_pair(self, x, y), self.radius)
+        length = great_circles.sphere_distance(*checked_pair(self, x, y), self.radius)
         return length.unsqueeze(-1) if keepdim else length
 
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds.base import Projection
-from topogen.manifolds.geodesics import checked_pair
+from topogen.manifolds.geodesic_solver import checked_pair
 from topogen.manifolds.shapes import great_circles
-from topogen.manifolds.shapes.base import Shape, accepted, check_positive, directions, exact, uniform
+from topogen.manifolds.shapes.base import Shape, check_positive, directions, exact, sample_by_rejection, uniform
 
 __all__ = ["FlatTorus", "Torus"]
 
@@ -75,7 +75,7 @@ class Torus(Shape):
         def density(angles: Tensor) -> Tensor:
             return (self.R + self.r * angles[:, 1].cos()) / (self.R + self.r)
 
-        u, v = accepted(n, generator, lambda k: 2 * math.pi * uniform(k, 2, generator), density).T
+        u, v = sample_by_rejection(n, generator, lambda k: 2 * math.pi * uniform(k, 2, generator), density).T
         rho = self.R + self.r * v.cos()
         return torch.stack([rho * u.cos(), rho * u.sin(), self.r * v.sin()], -1)
 
@@ -108,17 +108,17 @@ class FlatTorus(Shape):
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
         """Each circle turned by its part of u (..., 2 dim), in closed form."""
         x, u = torch.broadcast_tensors(x, u)
-        return great_circles.exponential(self._pairs(x), self._pairs(u), 1.0).reshape(x.shape)
+        return great_circles.sphere_exponential(self._pairs(x), self._pairs(u), 1.0).reshape(x.shape)
 
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         """Velocity (..., 2 dim) of the shortest geodesic from x to y, circle by circle, in closed form; one of many for antipodes."""
         x, y = checked_pair(self, x, y)
-        return great_circles.logarithm(self._pairs(x), self._pairs(y), 1.0).reshape(x.shape)
+        return great_circles.sphere_logarithm(self._pairs(x), self._pairs(y), 1.0).reshape(x.shape)
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Root of the sum of squares of the arcs (...) between x and y (..., 2 dim), in closed form."""
         x, y = checked_pair(self, x, y)
-        return great_circles.arc(self._pairs(x), self._pairs(y), 1.0).norm(dim=-1, keepdim=keepdim).reshape(*x.shape[:-1], *[1] * keepdim)
+        return great_circles.sphere_distance(self._pairs(x), self._pairs(y), 1.0).norm(dim=-1, keepdim=keepdim).reshape(*x.shape[:-1], *[1] * keepdim)
 
     def _pairs(self, x: Tensor) -> Tensor:
         return x.reshape(-1, self.dim, 2)

@@ -1,0 +1,51 @@
+"""The constraint network: units, hull, dtype, determinism."""
+
+import torch
+
+from topogen.learning.implicit.constraint_network import ConstraintNetwork
+
+
+def make(seed: int = 0) -> ConstraintNetwork:
+    hull = torch.linalg.qr(torch.randn(5, 3, generator=torch.Generator().manual_seed(9), dtype=torch.float64)).Q
+    return ConstraintNetwork(torch.arange(5.0), 10.0, hull, 4, 16, 2, skip=0.3, generator=torch.Generator().manual_seed(seed))
+
+
+def test_outputs_are_those_of_the_network_and_the_linear_constraints():
+    network = make()
+    x = torch.randn(7, 5)
+    value = network(x)
+    assert value.shape == (7, 6)
+    outside = network.get_buffer("outside")
+    assert torch.allclose(value[:, 4:], ((x.double() - network.get_buffer("centre")) @ outside).float(), atol=1e-5)
+    assert torch.allclose(value[:, :4], 10 * network.inner(network.coordinates(x)), atol=1e-4)
+
+
+def test_points_of_the_hull_have_no_linear_residual():
+    network = make()
+    x = network.get_buffer("centre") + torch.randn(6, 3, dtype=torch.float64) @ network.get_buffer("hull").T
+    assert network.double()(x)[:, 4:].abs().max() < 1e-12
+
+
+def test_leading_shapes_and_dtype_follow_the_input():
+    network = make().double()
+    x = torch.randn(2, 3, 5, dtype=torch.float64)
+    assert network(x).shape == (2, 3, 6) and network(x).dtype == torch.float64
+    assert torch.allclose(network(x)[1, 2], network(x[1, 2]), atol=1e-12)
+
+
+def test_weights_are_drawn_from_the_generator_alone():
+    assert all(torch.equal(a, b) for a, b in zip(make(1).parameters(), make(1).parameters(), strict=True))
+    assert not torch.equal(make(1).layers[0].weight, make(2).layers[0].weight)
+
+
+def test_the_gradient_is_that_of_half_the_squared_norm():
+    network = make().double()
+    x = torch.randn(9, 5, dtype=torch.float64, requires_grad=True)
+    (expected,) = torch.autograd.grad(0.5 * (network(x) ** 2).sum(), x)
+    assert torch.allclose(network.gradient(x), expected, atol=1e-10)
+
+
+def test_the_global_generator_is_left_alone():
+    before = torch.get_rng_state()
+    make(3)
+    assert torch.equal(before, torch.get_rng_state())

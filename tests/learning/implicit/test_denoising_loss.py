@@ -1,0 +1,125 @@
+"""The denoising objective: its minimum, its levels, and what is learned from small clouds in a few steps."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from topogen.geometry.dimension import affine_hull
+from topogen.geometry.scales import Scales, estimate_scales
+from topogen.learning.implicit.constraint_network import ConstraintNetwork
+from topogen.learning.implicit.denoising_loss import EXTRA_OUTPUTS, ConstraintLearner, Ramp, learn_constraint, noise_levels
+from topogen.learning.implicit.fit import fit_implicit, gate_of, manifold_of
+from topogen.manifolds.shapes import Circle
+from topogen.training.trainer import Settings, TrainingState
+
+SHORT = Settings(steps=600, batch_size=256, rate=4e-3, measure_every=100)
+
+
+def network(outputs: int = 3, dim: int = 3) -> ConstraintNetwork:
+    generator = torch.Generator().manual_seed(0)
+    return ConstraintNetwork(torch.zeros(dim), 2.0, torch.eye(dim), outputs, 16, skip=0.5, generator=generator)
+
+
+def circle(n: int, noise: float = 0.0) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    on = Circle().sample(n, generator=generator)
+    return on + noise * torch.randn(on.shape, generator=generator, dtype=torch.float64)
+
+
+def test_the_written_out_gradient_is_that_of_autograd():
+    learner = ConstraintLearner(network(), 1.0, 10.0)
+    y = torch.randn(20, 3, requires_grad=True)
+    (expected,) = torch.autograd.grad(0.5 * (learner.network.inner(y) ** 2).sum(), y)
+    assert torch.allclose(learner.network.pull(y), expected, atol=1e-6)
+
+
+def test_the_loss_of_a_plane_is_that_of_its_tangential_noise():
+    """For data on a plane and F the coordinate across it the objective is the share of the noise along the plane, E |e_T|^2 / s^2 = d: exact, up to
+    sampling."""
+    learner = ConstraintLearner(Plane(), far=1.0, pin=0.0)
+    points = torch.cat([torch.randn(20_000, 2), torch.zeros(20_000, 1)], 1)
+    levels = torch.full((20_000, 1), math.log(0.1))
+    loss = learner.loss(torch.cat([points, levels, levels], 1), torch.Generator().manual_seed(2))
+    # the variance of |e_T|^2 / s^2 with two degrees of freedom is 4: six standard errors are 6 * 2 / sqrt(20000)
+    assert float(loss.detach()) == pytest.approx(2.0, abs=0.085)
+
+
+class Plane(ConstraintNetwork):
+    """F(y) = y_3, written as a network of one linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.zeros(3), 1.0, torch.eye(3), 1, depth=0)
+        with torch.no_grad():
+            self.layers[0].weight.copy_(torch.tensor([[0.0, 0.0, 1.0]]))
+            self.layers[0].bias.zero_()
+
+
+def test_the_ramp_opens_between_its_shares():
+    learner = ConstraintLearner(network(), 1.0, 10.0)
+    ramp, shares = Ramp(learner, 0.3, 0.6), []
+    for step in (0, 30, 45, 60, 99):
+        ramp.begin(TrainingState(steps=100, step=step))
+        shares.append(learner.share)
+    assert shares == pytest.approx([0, 0, 0.5, 1, 1])
+
+
+def test_levels_stay_above_the_noise_and_below_the_reach():
+    cloud = circle(1000, 0.02)
+    scales = estimate_scales(cloud, 1)
+    levels = noise_levels(scales, 1)
+    assert (levels.low >= scales.noise).all() and (levels.high >= 3 * levels.low).all()
+    assert levels.high.median() == pytest.approx(0.7, rel=0.35)
+    assert levels.empty == 0 and levels.far > float(levels.high.max()) * 0.9
+
+
+def test_levels_say_where_there_is_no_room():
+    """Noise or spacing above the reach at a third of the points."""
+    reach = torch.cat([torch.full((100,), 0.01), torch.ones(200)]).double()
+    scales = Scales(1, 0.05, 0.01, 0.01, 2.0, torch.full((300,), 0.01, dtype=torch.float64), reach, 10, True)
+    assert noise_levels(scales, 1).empty == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("ambient", "outputs"), [(2, 1), (3, 1), (5, 1)])
+def test_a_circle_is_learned_in_its_affine_hull(ambient, outputs):
+    """A circle in a tilted plane of R^D: the plane is exact, the rest is learned with one output whatever D is."""
+    frame = torch.linalg.qr(torch.randn(ambient, ambient, generator=torch.Generator().manual_seed(3), dtype=torch.float64)).Q[:, :2]
+    cloud = 10 + circle(1000) @ frame.T
+    fitted = fit_implicit(cloud, 1, settings=SHORT, generator=torch.Generator().manual_seed(0), quiet=True)
+    assert fitted.manifold.outputs == outputs + ambient - 2
+    on = 10 + circle(200) @ frame.T
+    found = fitted.manifold.project(on)
+    assert found.converged.all()
+    assert (found.points - on).norm(dim=-1).mean() < 0.01
+
+
+def test_an_overcomplete_circle_has_rank_one_and_the_same_bits_for_the_same_seed():
+    cloud = circle(1000)
+    scales = estimate_scales(cloud, 1, generator=torch.Generator().manual_seed(0))
+    found = [
+        learn_constraint(cloud, 1, affine_hull(cloud), scales, closed=False, settings=SHORT, generator=torch.Generator().manual_seed(4), quiet=True)
+        for _ in range(2)
+    ]
+    for first, second in zip(found[0].network.parameters(), found[1].network.parameters(), strict=True):
+        assert torch.equal(first, second)
+    manifold = manifold_of(found[0], 1)
+    assert manifold.outputs == 2 + EXTRA_OUTPUTS
+    assert manifold.gap(cloud).quantile(0.01) > 5
+    assert manifold.local_dim(cloud).eq(1).double().mean() > 0.99
+
+
+def test_an_arc_is_gated_where_it_ends():
+    angle = math.pi * torch.rand(2000, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    arc = torch.stack([angle.cos(), angle.sin()], -1)
+    fitted = fit_implicit(arc, 1, boundary=True, settings=SHORT, generator=torch.Generator().manual_seed(0), quiet=True)
+    assert fitted.manifold.gate is not None and any("gated" in note for note in fitted.notes)
+    probe = torch.linspace(-1.2, math.pi + 1.2, 4001, dtype=torch.float64)
+    found = fitted.manifold.project(torch.stack([probe.cos(), probe.sin()], -1))
+    inside = found.converged & ((found.points - torch.stack([probe.cos(), probe.sin()], -1)).norm(dim=-1) < 0.05)
+    assert float(inside.double().mean()) * float(probe[-1] - probe[0]) == pytest.approx(math.pi, rel=0.02)
+
+
+def test_the_radius_of_a_gate_follows_the_units():
+    cloud = circle(500)
+    assert gate_of(1000 * cloud, 1).radius == pytest.approx(1000 * gate_of(cloud, 1).radius)

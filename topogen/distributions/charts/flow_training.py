@@ -1,0 +1,114 @@
+"""Training the flows inside the charts of a mixture, all charts at once, by minibatch maximum likelihood.
+
+    minimise  -1/n sum_i log sum_k pi_k q_k(e_k(x_i) / rho_k) |det A_k(x_i)| rho_k^-d  +  lambda |theta|^2       over pi and theta
+
+Which charts hold a point, its coordinates there and |det A| do not depend on pi or theta: they are computed once. The likelihood of the mixture is that of the
+sum, so responsibilities need no step of their own. Mass that a chart would put off M is not in the sum and can only lower it.
+Durkan, Bekasov, Murray, Papamakarios (2019), Neural spline flows.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from topogen.distributions.charts.ball_flow import BallFlow
+from topogen.distributions.charts.chart_mixture import log_sum_by_row
+from topogen.training.trainer import EarlyStopping, Settings, TrainingReport, TrainingState, train
+
+__all__ = ["DEFAULTS", "Pairs", "train_flow"]
+
+DEFAULTS = Settings(steps=800, batch_size=512, rate=2e-3, held_out=0.1, measure_every=50)
+DECAY = 1e-3
+
+
+class Pairs(NamedTuple):
+    """All pairs of n points and the charts that hold them, by rising `row` (m,): `chart` (m,), `w` = z / rho (m, d), `rest` (m,) = log |det A| - d log rho."""
+
+    row: Tensor
+    chart: Tensor
+    w: Tensor
+    rest: Tensor
+
+
+def train_flow(
+    pairs: Pairs,
+    n: int,
+    weights: Tensor,
+    flow: BallFlow,
+    *,
+    settings: Settings | None = None,
+    decay: float = DECAY,
+    generator: torch.Generator | None = None,
+    checkpoint: Path | None = None,
+    quiet: bool = False,
+) -> tuple[Tensor, TrainingReport]:
+    """Train `flow` in place from weights (K,) and return the weights of the best held-out loss and the trainer's report; the flow ends in float64, frozen.
+
+    A share `settings.held_out` of the n points is held out for stopping. Raises DivergenceError when training fails.
+    """
+    learner = _Learner(pairs, n, weights, flow, decay)
+    best = _KeepBest(learner)
+    report = train(
+        learner, torch.arange(n).unsqueeze(1), settings or DEFAULTS, generator=generator, callbacks=[best, EarlyStopping(patience=8, margin=1e-4, after=0.2)],
+        checkpoint=checkpoint, label="charts", quiet=quiet,
+    )  # fmt: skip
+    best.restore()
+    flow.double().requires_grad_(False)
+    return torch.softmax(learner.logits.detach().double(), 0), report
+
+
+class _Learner(nn.Module):
+    """The objective above; a row is the number of a point."""
+
+    def __init__(self, pairs: Pairs, n: int, weights: Tensor, flow: BallFlow, decay: float) -> None:
+        super().__init__()
+        self.flow, self.decay = flow, decay
+        self.logits = nn.Parameter(weights.clamp_min(1e-12).log().float())
+        self.pairs = Pairs(pairs.row, pairs.chart, pairs.w.float(), pairs.rest.float())
+        self.slots = _slots(pairs.row, n)
+
+    def loss(self, points: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Scalar over rows (b, 1) of numbers of points."""
+        slots = self.slots[points[:, 0]]
+        row, column = (slots >= 0).nonzero(as_tuple=True)
+        at = slots[row, column]
+        chart = self.pairs.chart[at]
+        logs = self.flow.log_density(chart, self.pairs.w[at]) + self.pairs.rest[at] + torch.log_softmax(self.logits, 0)[chart]
+        penalty = sum(((p**2).sum() for p in self.flow.networks.parameters()), logs.new_zeros(()))
+        return -log_sum_by_row(logs, row, len(points)).mean() + self.decay * penalty
+
+
+class _KeepBest:
+    """Remembers flow and weights at the lowest held-out loss."""
+
+    def __init__(self, learner: _Learner) -> None:
+        self.learner, self.best = learner, math.inf
+        self.state: dict[str, Any] = copy.deepcopy(learner.state_dict())
+
+    def begin(self, state: TrainingState) -> None:
+        """Nothing to do before a step."""
+
+    def measured(self, state: TrainingState) -> None:
+        """Keep what is best so far."""
+        if state.held_out < self.best:
+            self.best, self.state = state.held_out, copy.deepcopy(self.learner.state_dict())
+
+    def restore(self) -> None:
+        """Back to the best."""
+        self.learner.load_state_dict(self.state)
+
+
+def _slots(row: Tensor, n: int) -> Tensor:
+    """Numbers (n, most) of the pairs of each point, filled up with -1; rows ascend."""
+    count = torch.bincount(row, minlength=n)
+    first = count.cumsum(0) - count
+    slots = torch.full((n, int(count.max())), -1)
+    place = torch.arange(len(row)) - first[row]
+    slots[row, place] = torch.arange(len(row))
+    return slots

@@ -1,0 +1,1 @@
+"""Implicit manifolds from points: the constraint network, its denoising loss, and the fit."""

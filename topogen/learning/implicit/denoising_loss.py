@@ -1,0 +1,154 @@
+"""A constraint learned by denoising at all scales, as a gradient.
+
+With x from the data, s log-uniform in [s_min(x), s_max(x)] and e ~ N(0, I), minimise
+
+    E | grad(1/2 |F|^2)(x + s e) - s e |^2 / s^2   +   lambda E |F(x)|^2 ,      grad(1/2 |F|^2) = J^t F .
+
+The first term makes 1/2 |F|^2 half the squared distance to M (the noise that pushed a point off M is what its gradient must return), so that
+J J^t is the identity on the normal space and x - J^t F a step onto M. The second pins F to zero on M; its weight is ramped from 0 to lambda between 30 % and
+60 % of the steps, because pinned from the start the rank collapses and unpinned an overcomplete F need not vanish on M. lambda = 300; 20 for a
+single output, which vanishes by itself and is only rid of its curvature bias (300 flattens it where the data have more detail than the network).
+
+m = 1 for closed hypersurfaces (two-sided, so a regular F exists). Otherwise m = h + 2 with h the dimension of the affine hull, read with constant rank
+r = h - d. A regular F with m = r exists only where the normal bundle is trivial, never for a non-orientable M. With m = h one exists always, F = x - pi(x),
+but training gets caught in defects where kept singular values vanish: F is a section with values in the Stiefel manifold V_r(R^m), which is
+(m - r - 1)-connected, so only from m = h + 1 on no defect on a d-dimensional M is held by topology. Defects can still survive as saddles (J = 0 is
+one): started at F(x) = (x - c) / 2 the way to x - pi(x) has none (smallest kept value on a noisy projective plane .65, .10 when started at 0).
+
+Scales: with probability .85 s is log-uniform in [s_min, s_max] per point, s_min = max(noise, .007 diameter), s_max = .7 reach / sqrt(h - d), not below 3 s_min;
+otherwise log-uniform from s_max to .35 diameter, which decides nothing near M (its weight there falls like s^-(h-d+2)) and keeps zeros from appearing far away.
+Denoising: Vincent (2011), A connection between score matching and denoising autoencoders; gradient form: Chen et al. (2014), Saremi et al. (2018),
+Deep energy estimator networks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from topogen.geometry.dimension import AffineHull
+from topogen.geometry.scales import Scales
+from topogen.learning.implicit.constraint_network import ConstraintNetwork
+from topogen.training.trainer import Callback, EarlyStopping, Settings, TrainingReport, TrainingState, train
+
+__all__ = ["ConstraintLearner", "LearnedConstraint", "NoiseLevels", "Ramp", "learn_constraint", "noise_levels"]
+
+PIN, PIN_ONE = 300.0, 20.0
+EXTRA_OUTPUTS = 2
+FAR_SHARE, FAR_SCALE = 0.15, 0.35
+FINEST = 0.007
+NARROW, WIDE, DETAILED = 128, 256, 0.05
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """Bounds s_min, s_max (n,) per point of the noise a constraint is trained with, `far` the largest noise of all (data units), and `empty`:
+    the share of points where noise or spacing leave no room below the reach, so that the constraint is not to be trusted there."""
+
+    low: Tensor
+    high: Tensor
+    far: float
+    empty: float
+
+
+@dataclass(frozen=True)
+class LearnedConstraint:
+    """A trained `network` with the noise `levels` it was trained at and the trainer's `training` report."""
+
+    network: ConstraintNetwork
+    levels: NoiseLevels
+    training: TrainingReport
+
+
+def noise_levels(scales: Scales, codim: int) -> NoiseLevels:
+    """The noise levels above, from the scales of a cloud and the codimension h - d in its hull."""
+    reach = scales.reach_per_point.clamp(max=scales.diameter / 2)
+    room = reach / math.sqrt(codim)
+    empty = float((scales.spacing_per_point.clamp(min=scales.noise) >= room).double().mean())
+    low = torch.full_like(reach, max(scales.noise, FINEST * scales.diameter))
+    return NoiseLevels(low, torch.maximum(0.7 * room, 3 * low), FAR_SCALE * scales.diameter, empty)
+
+
+class ConstraintLearner(nn.Module):
+    """The objective above for a `network`, on rows (coordinates in the hull, log s_min, log s_max); `far` the largest
+    scale in units of the network's coordinates, `pin` is lambda, `share` its current fraction."""
+
+    def __init__(self, network: ConstraintNetwork, far: float, pin: float) -> None:
+        super().__init__()
+        self.network = network
+        self.log_far = math.log(far)
+        self.pin = pin
+        self.share = 0.0
+
+    def loss(self, points: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Mean objective (scalar) over rows (n, h + 2); draws s and e from `generator`."""
+        x, low, high = points[:, :-2], points[:, -2:-1], points[:, -1:]
+        distant = torch.rand(low.shape, generator=generator, device=x.device) < FAR_SHARE
+        low, high = torch.where(distant, high, low), torch.where(distant, high.clamp(min=self.log_far), high)
+        scale = torch.exp(low + (high - low) * torch.rand(low.shape, generator=generator, device=x.device))
+        noise = scale * torch.randn(x.shape, generator=generator, device=x.device)
+        loss = (((self.network.pull(x + noise) - noise) / scale) ** 2).sum(-1).mean()
+        if self.share > 0:
+            loss = loss + self.share * self.pin * (self.network.inner(x) ** 2).sum(-1).mean()
+        return loss
+
+
+class Ramp:
+    """Raise a learner's `share` linearly from 0 to 1 between the shares `start` and `end` of the steps."""
+
+    def __init__(self, learner: ConstraintLearner, start: float = 0.3, end: float = 0.6) -> None:
+        self.learner, self.start, self.end = learner, start, end
+
+    def begin(self, state: TrainingState) -> None:
+        """Set the share for this step."""
+        progress = state.step / state.steps
+        self.learner.share = min(max((progress - self.start) / (self.end - self.start), 0.0), 1.0)
+
+    def measured(self, state: TrainingState) -> None:
+        """Nothing to do after a measurement."""
+
+
+def learn_constraint(
+    points: Tensor,
+    dim: int,
+    hull: AffineHull,
+    scales: Scales,
+    *,
+    closed: bool,
+    settings: Settings | None = None,
+    width: int | None = None,
+    skip: float = 0.5,
+    generator: torch.Generator | None = None,
+    checkpoint: Path | None = None,
+    quiet: bool = False,
+) -> LearnedConstraint:
+    """Learn the constraint of points (n, D) near a manifold of dimension `dim`, in the affine `hull` of the cloud, with the `scales` measured in it.
+
+    `closed`: no boundary was found; closed hypersurfaces of their affine hull get one output, everything else hull.dim + 2.
+    `skip`: the linear part of an overcomplete F starts at `skip` times the identity.
+    Raises DivergenceError, InvalidInputError.
+    """
+    spread = float((points - hull.mean).norm(dim=1).square().mean().sqrt())
+    codim = hull.dim - dim
+    outputs = 1 if codim == 1 and closed else hull.dim + EXTRA_OUTPUTS
+    width = width if width is not None else _width(scales)
+    network = ConstraintNetwork(hull.mean, spread, hull.basis, outputs, width, skip=skip if outputs > 1 else 0.0, generator=generator)
+    levels = noise_levels(scales, codim)
+    rows = torch.cat([network.coordinates(points), _logs(levels.low / spread), _logs(levels.high / spread)], 1)
+    learner = ConstraintLearner(network, levels.far / spread, PIN_ONE if outputs == 1 else PIN)
+    callbacks: list[Callback] = [Ramp(learner), EarlyStopping()]
+    training = train(learner, rows, settings, generator=generator, callbacks=callbacks, checkpoint=checkpoint, label="constraint", quiet=quiet)
+    return LearnedConstraint(network, levels, training)
+
+
+def _width(scales: Scales) -> int:
+    """Wider layers for sets with features that are small beside their diameter."""
+    return WIDE if scales.reach < DETAILED * scales.diameter else NARROW
+
+
+def _logs(lengths: Tensor) -> Tensor:
+    return lengths.log().float().unsqueeze(1)

@@ -1,0 +1,105 @@
+"""Foot points on the charts' own sheets: the closest point of the union of the images of the charts, each found inside one chart.
+
+In chart k the foot of x solves J^t (x - g_k(z)) = 0, by Newton's method with Hessian H = J^t J - <x - g_k, D^2 g_k>; where H is not safely positive J^t J
+stands in. Of the charts whose foot is the closest, up to the gap between sheets, the one in whose middle it lies most counts: the same that `encode`
+takes there. The closest point depends on x through
+
+    Dz = J H^-1 J^t .
+
+Foote (1984), Regularity of the distance function.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from topogen.geometry.neighbours import pairs_within
+from topogen.geometry.projection import Projection
+from topogen.manifolds.atlas.graph_charts import Charts
+
+__all__ = ["closest_on_charts", "first_per_row"]
+
+_STEPS = 20
+_WIDENED = 1.5
+
+
+def closest_on_charts(charts: Charts, x: Tensor, gate: Tensor, tolerance: float) -> Projection:
+    """Project points (n, D) on the own sheets: foot points, residual = length of the last Newton step (data units); differentiable in x.
+
+    A point farther than 1.5 extents from every centre, or whose foot lies outside all charts, does not converge; where no chart comes near, it comes back
+    as it is. `gate` (K,): how far apart the sheets of chart k and its neighbours may be.
+    """
+    y = x.detach().double()
+    row, chart = pairs_within(y, charts.centre, _WIDENED * charts.extent)
+    z, step = _descend(charts, chart, y[row])
+    inside = (z.norm(dim=-1) < charts.radius[chart]) & (step <= tolerance)
+    foot = charts.decode(chart, z)
+    distance = torch.where(inside, (y[row] - foot).norm(dim=-1), torch.inf)
+    least = torch.full((len(y),), torch.inf, dtype=y.dtype).scatter_reduce(0, row, distance, "amin")
+    depth = z.norm(dim=-1) / charts.radius[chart]
+    best = first_per_row(row, torch.where(distance <= least[row] + gate[chart], depth, torch.inf), len(y))
+    some = best >= 0
+    points, residual = y.clone(), torch.full((len(y),), torch.inf, dtype=y.dtype)
+    points[some], residual[some] = foot[best[some]], step[best[some]]
+    converged = some.clone()
+    converged[some] = inside[best[some]]
+    if x.requires_grad and torch.is_grad_enabled():
+        points = _attach(charts, x, points, chart[best], z[best], converged)
+    iterations = torch.full((len(y),), _STEPS, dtype=torch.int64)
+    return Projection(points.to(x.dtype), residual.to(x.dtype), converged, iterations)
+
+
+def first_per_row(row: Tensor, value: Tensor, n: int) -> Tensor:
+    """Position (n,) of the smallest value among the entries of each row; -1 where a row has none."""
+    order = torch.argsort(value, stable=True)
+    order = order[torch.argsort(row[order], stable=True)]
+    first = torch.ones(len(order), dtype=torch.bool)
+    first[1:] = row[order][1:] != row[order][:-1]
+    best = torch.full((n,), -1, dtype=torch.int64)
+    best[row[order][first]] = order[first]
+    return best
+
+
+def _descend(charts: Charts, chart: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Coordinates (m, d) of the feet, and the length (m,) of the last step in data units; a foot is not sought beyond 1.5 radii."""
+    limit = _WIDENED * charts.radius[chart].unsqueeze(-1)
+    z = _within(charts.encode(chart, x), limit)
+    length = torch.full((len(x),), torch.inf, dtype=x.dtype)
+    active = torch.arange(len(x))
+    for _ in range(_STEPS):
+        if not len(active):
+            break
+        step, length[active] = _newton(charts, chart[active], z[active], x[active])
+        moved = _within(z[active] + _within(step, limit[active] / 3), limit[active])
+        stuck = (moved - z[active]).norm(dim=-1) <= 1e-14 * limit[active, 0]
+        z[active] = moved
+        active = active[~stuck & (length[active] > 1e-13 * charts.radius[chart[active]])]
+    return z, length
+
+
+def _newton(charts: Charts, chart: Tensor, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The Newton step (m, d), and its length (m,) in data units."""
+    slope, offset = charts.jacobian(chart, z), x - charts.decode(chart, z)
+    step = torch.linalg.solve(_hessian(charts, chart, z, offset, slope), slope.mT @ offset.unsqueeze(-1))
+    return step.squeeze(-1), (slope @ step).squeeze(-1).norm(dim=-1)
+
+
+def _hessian(charts: Charts, chart: Tensor, z: Tensor, offset: Tensor, slope: Tensor) -> Tensor:
+    gram = slope.mT @ slope
+    full = gram - charts.bend(chart, z, offset)
+    safe = torch.linalg.eigvalsh((full + full.mT) / 2)[:, 0] > 0.05 * torch.linalg.eigvalsh(gram)[:, 0]
+    return torch.where(safe[:, None, None], full, gram)
+
+
+def _attach(charts: Charts, x: Tensor, points: Tensor, chart: Tensor, z: Tensor, converged: Tensor) -> Tensor:
+    with torch.no_grad():
+        slope = charts.jacobian(chart, z)
+        inverse = torch.linalg.inv(_hessian(charts, chart, z, x.detach().double() - points, slope))
+        derivative = torch.where(converged[:, None, None], slope @ inverse @ slope.mT, 0.0)
+    y = x.double()
+    return points + (derivative @ (y - y.detach()).unsqueeze(-1)).squeeze(-1)
+
+
+def _within(vector: Tensor, limit: Tensor) -> Tensor:
+    return vector * (limit / vector.norm(dim=-1, keepdim=True).clamp_min(1e-300)).clamp(max=1.0)

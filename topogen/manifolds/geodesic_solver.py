@@ -1,0 +1,204 @@
+"""Geodesics of a manifold between given points: `GeodesicSolver(manifold, points)` keeps the neighbour graph that every search starts from.
+
+    dist(x, y) = least length of a curve in M from x to y,      exp_x(log_x y) = y with |log_x y| = dist(x, y)
+
+Curves are found by `geometry.paths`; the logarithm starts from the curve's direction at x and is corrected by Newton's method on the exponential map.
+Points in different components have infinite distance and no logarithm (NaN): failure is data, per pair.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from topogen.errors import InvalidInputError
+from topogen.geometry.exponential_map import exponential_map
+from topogen.geometry.path_graph import PathGraph, path_graph, spread
+from topogen.geometry.paths import Paths, PathSurface, along, end_directions, minimal_paths
+
+if TYPE_CHECKING:
+    from topogen.manifolds.base import Manifold
+
+__all__ = ["GeodesicSolver", "checked_pair", "finite", "surroundings"]
+
+_NODES = (9, 17, 33, 65)
+
+
+class GeodesicSolver:
+    """Minimal geodesics of `manifold`, searched from known points.
+
+    Args:
+        manifold: any `Manifold`; only its `project` and `tangent_basis` are used.
+        points: (n, D) points on or near M that cover it, data or samples; they are projected, and those that do not converge are left out.
+        neighbours: edges per point of the graph.
+        max_points: the graph keeps at most so many points, spread evenly.
+        starts: different curves tried per pair, for the homotopy classes.
+        n_nodes: nodes of a curve, 9, 17, 33 or 65 (33: relative error of a distance about 1e-6).
+        given: whether `points` cover all of M; a manifold without points of its own looks again where its guess does not reach.
+
+    Raises InvalidInputError for points of the wrong shape, with NaN, or none that converge.
+    """
+
+    def __init__(
+        self, manifold: Manifold, points: Tensor, *, neighbours: int = 12, max_points: int = 2000, starts: int = 3, n_nodes: int = 33, given: bool = True
+    ) -> None:
+        if n_nodes not in _NODES:
+            raise InvalidInputError(f"n_nodes: expected one of {_NODES}, found {n_nodes!r}; use interpolate(x, y, t) for other numbers of points")
+        if min(neighbours, max_points, starts) < 1:
+            raise InvalidInputError(f"neighbours, max_points, starts: expected at least 1, found {neighbours}, {max_points}, {starts}")
+        self.manifold = manifold
+        self.starts, self.n_nodes, self.given = starts, n_nodes, given
+        self.surface = PathSurface(manifold.project, manifold.tangent_basis)
+        self.graph = self._graph(finite("points", manifold._flat(points)), neighbours, max_points)
+
+    @torch.no_grad()
+    def _graph(self, points: Tensor, neighbours: int, max_points: int) -> PathGraph:
+        found = self.manifold.project(spread(points.detach().double(), max_points)) if len(points) else None
+        if found is None or not bool(found.converged.any()):
+            raise InvalidInputError(f"points: none of the {len(points)} points projects onto {self.manifold!r}; pass data or samples of it")
+        return path_graph(self.surface.project, found.points[found.converged], neighbours)
+
+    def paths(self, x: Tensor, y: Tensor) -> Paths:
+        """Shortest curves between points x and y (..., D) of M, broadcast over leading dimensions, in float64: nodes (..., m, D), lengths (...), masks.
+
+        Raises InvalidInputError for a wrong last dimension, a dtype that is not floating, or values that are not finite.
+        """
+        x, y = checked_pair(self.manifold, x, y)
+        with torch.no_grad():
+            a, b = (z.detach().double().reshape(-1, z.shape[-1]) for z in (x, y))
+            return minimal_paths(self.surface, self.graph, a, b, n_nodes=self.n_nodes, count=self.starts).reshape(x.shape[:-1])
+
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Geodesic distances (...) of points x and y (..., D) of M, infinite where no path was found; differentiable in both.
+
+        The derivatives are the unit tangents at the ends (first variation of length) to about 1e-3, zero where the distance is zero or infinite.
+        """
+        x, y = checked_pair(self.manifold, x, y)
+        paths = self.paths(x, y)
+        length = paths.lengths.to(x.dtype)
+        if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
+            first, last = (_units(self.manifold.proju(z.detach(), u)) for z, u in zip((x, y), self._ends(paths, x), strict=True))
+            length = length + (last * (y - y.detach())).sum(-1) - (first * (x - x.detach())).sum(-1)
+        return length.unsqueeze(-1) if keepdim else length
+
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """Initial velocities (..., D) at x of the shortest geodesics that reach y (..., D) after unit time; NaN where no path was found.
+
+        Newton's method on the exponential map is kept per pair as far as it comes nearer to y; between conjugate points the curve's own direction stands.
+        """
+        x, y = checked_pair(self.manifold, x, y)
+        paths = self.paths(x, y)
+        with torch.no_grad():
+            a, b = (z.detach().double().reshape(-1, z.shape[-1]) for z in (x, y))
+            lengths = paths.lengths.reshape(-1, 1)
+            found = torch.isfinite(lengths).squeeze(-1)
+            start = self._ends(paths, a)[0]
+            velocity = torch.full_like(a, torch.nan)
+            velocity[found] = self._shot(a[found], b[found], _units(self.manifold.proju(a[found], start[found])) * lengths[found])
+        return velocity.reshape(x.shape).to(x.dtype)
+
+    def interpolate(self, x: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        """Points (..., k, D) at shares t (k,) in [0, 1] of the length of the shortest geodesics from x to y (..., D); NaN where no path was found."""
+        x, y = checked_pair(self.manifold, x, y)
+        if t.ndim != 1 or not bool(((t >= 0) & (t <= 1)).all()):
+            raise InvalidInputError(f"t: expected shares (k,) within [0, 1], found shape {tuple(t.shape)}; extend geodesics with expmap")
+        nodes = self.paths(x, y).nodes
+        flat = nodes.reshape(-1, *nodes.shape[-2:])
+        points = along(flat, t.to(flat).expand(len(flat), -1))
+        return self.manifold.project(points).points.reshape(*x.shape[:-1], len(t), x.shape[-1]).to(x.dtype)
+
+    def covers(self, x: Tensor) -> bool:
+        """Whether every one of the points x (..., D) is about as near to the graph as its points are to each other."""
+        distance = torch.cdist(self.manifold._flat(x).detach().double(), self.graph.points).amin(-1)
+        return bool((distance <= 3 * self.graph.spacing).all())
+
+    def _ends(self, paths: Paths, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Derivatives of the curves at both ends, in the shape and dtype of `like`; zero where there is no curve."""
+        first, last = end_directions(paths.nodes.reshape(-1, *paths.nodes.shape[-2:]))
+        return first.nan_to_num().reshape(like.shape).to(like.dtype), last.nan_to_num().reshape(like.shape).to(like.dtype)
+
+    def _shot(self, x: Tensor, y: Tensor, velocity: Tensor, rounds: int = 4) -> Tensor:
+        """Velocities (n, D) at x whose geodesics end nearer to y, by Newton's method with differences in the tangent space."""
+        basis = self.manifold.tangent_basis(x)
+        target = self._reached(x, velocity)
+        error = (y - target).norm(dim=-1)
+        active = torch.arange(len(x), device=x.device)
+        for _ in range(rounds):
+            active = active[error[active] > 1e-10 * velocity[active].norm(dim=-1)]
+            if not len(active):
+                break
+            trial = velocity[active] + self._correction(x[active], velocity[active], y[active] - target[active], target[active], basis[active])
+            end = self._reached(x[active], trial)
+            missed = (y[active] - end).norm(dim=-1)
+            better = missed < error[active]
+            active = active[better]
+            velocity[active], target[active], error[active] = trial[better], end[better], missed[better]
+        return velocity
+
+    def _correction(self, x: Tensor, velocity: Tensor, miss: Tensor, end: Tensor, basis: Tensor) -> Tensor:
+        h = 1e-5 * velocity.norm(dim=-1).clamp_min(1e-12)
+        columns = [(self._reached(x, velocity + h[:, None] * basis[..., i]) - end) / h[:, None] for i in range(basis.shape[-1])]
+        jacobian = torch.stack(columns, -1)
+        # A damped normal equation: near conjugate points the Jacobian loses rank.
+        normal = jacobian.mT @ jacobian
+        ridge = 1e-12 * normal.diagonal(dim1=-2, dim2=-1).amax(-1)[:, None, None] + 1e-300
+        eye = torch.eye(normal.shape[-1], dtype=x.dtype, device=x.device)
+        step = torch.linalg.solve(normal + ridge * eye, jacobian.mT @ miss.unsqueeze(-1))
+        return (basis @ step).squeeze(-1)
+
+    def _reached(self, x: Tensor, velocity: Tensor) -> Tensor:
+        return exponential_map(lambda z: self.manifold.project(z).points, self.manifold.proju, x, velocity)
+
+    def __repr__(self) -> str:
+        return f"Geodesics({self.manifold!r}, points={len(self.graph.points)}, spacing={self.graph.spacing:.3g})"
+
+
+def checked_pair(manifold: Manifold, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """x and y broadcast to one shape (..., D); raises InvalidInputError unless both are finite floating points of R^D of one dtype and fit together."""
+    for name, z in (("x", x), ("y", y)):
+        finite(name, manifold._flat(z))
+    if x.dtype != y.dtype:
+        raise InvalidInputError(f"y: expected the dtype {x.dtype} of x, found {y.dtype}; convert one of them")
+    try:
+        first, second = torch.broadcast_tensors(x, y)
+    except RuntimeError:
+        raise InvalidInputError(f"y: shape {tuple(y.shape)} does not broadcast with {tuple(x.shape)} of x") from None
+    return first, second
+
+
+@torch.no_grad()
+def surroundings(manifold: Manifold, x: Tensor, n: int = 1500, seed: int = 0) -> Tensor:
+    """Points (m, D) of a manifold of which only x (k, D) are known: random points of a growing box around them, projected.
+
+    The box starts at the spread of x, is enlarged to what was reached and stops growing when nothing new is; m <= n. The draws are fixed by `seed`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    known = manifold._flat(x).detach().double()
+    for _ in range(6):
+        low, high = known.amin(0), known.amax(0)
+        margin = 0.3 * (high - low).amax().clamp_min(1e-3 * (1 + float(known.abs().max())))
+        draws = torch.rand(n, manifold.ambient_dim, generator=generator, dtype=torch.float64).to(known.device)
+        found = manifold.project(low - margin + draws * (high - low + 2 * margin))
+        reached = found.points[found.converged]
+        inside = ((reached >= low - 2 * margin) & (reached <= high + 2 * margin)).all(-1)
+        before, known = known, torch.cat([known, reached[inside]])
+        grown = (known.amax(0) - known.amin(0)).amax() > 1.02 * (before.amax(0) - before.amin(0)).amax()
+        known = spread(known, 2 * n)
+        if not grown:
+            break
+    return spread(known, n)
+
+
+def _units(vectors: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return torch.where(length > 0, vectors / length.clamp_min(1e-300 if vectors.dtype == torch.float64 else 1e-30), 0.0)
+
+
+def finite(name: str, x: Tensor) -> Tensor:
+    """x (n, D) itself; raises InvalidInputError naming the argument and how many of its rows are not finite."""
+    bad = int((~torch.isfinite(x.detach()).all(-1)).sum())
+    if bad:
+        raise InvalidInputError(f"{name}: {bad} of {len(x)} rows are not finite; leave them out")
+    return x

@@ -1,0 +1,346 @@
+"""`ImplicitManifold`: the zero set of a constraint F: R^D -> R^m, learned or given, read with constant rank r = D - d.
+
+M = {x : s(x) = 0}, s(x) = Pi_r(x) F(x), Pi_r the projector on the r leading left singular vectors of the Jacobian J(x) (`geometry.constant_rank`).
+Projection: a few first-order steps x - J^t F where J J^t is near the identity on the normal space, then Gauss-Newton on s, then Newton on the
+foot-point equation T^t (x - z) = 0 so that the result is the closest point, whose derivative is
+
+    Dz = T (1 + S)^-1 T^t,      S = T^t (lambda . D^2 s) T,   x - z = Ds^t lambda.
+
+All arithmetic is float64 whatever the network was trained in. Every tolerance is about the kept residual |s|; the full residual |F|, the gap
+of the spectrum and the tilt between the tangents of s and those of the truncated J are reported per point.
+Boumal (2023), An Introduction to Optimization on Smooth Manifolds; Foote (1984), Regularity of the distance function.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from topogen.errors import InvalidInputError
+from topogen.geometry import constant_rank
+from topogen.geometry.constant_rank import Frame
+from topogen.geometry.curvature import second_fundamental_form
+from topogen.geometry.frames import orthonormal, tilt
+from topogen.geometry.projection import Projection
+from topogen.manifolds.base import Manifold
+from topogen.manifolds.implicit.boundary_gate import Gate
+
+__all__ = ["ImplicitManifold"]
+
+Field = Callable[[Tensor], Tensor]
+_CHUNK = 8192
+_PREDICTED = 1024  # rows whose hidden layers stay in the cache
+
+
+class ImplicitManifold(Manifold):
+    """The d-dimensional zero set of a constraint in R^D.
+
+    Args:
+        constraint: F, a callable on rows (n, D) -> (n, m) with m >= D - d, differentiable by torch; a module is copied, frozen and made float64.
+            A callable on single points (D,) -> (m,) or (D,) -> () is vectorised.
+        dim: d, the dimension of M.
+        ambient_dim: D; read from `constraint.ambient_dim` when it is None and the constraint has it.
+        gate: where M ends, for manifolds with boundary; points off the gate do not count as converged.
+        predictor_steps: first-order steps before Gauss-Newton; sensible only where J J^t is near the identity (learned constraints), else 0.
+        max_step: longest Gauss-Newton step (data units).
+        max_iterations: Gauss-Newton iterations before a sample is given up.
+        scale: unit of length; tolerances and steps are relative to it (kept residual <= 1e-9 scale in float64).
+        full_tolerance: largest full residual |F| (data units) of a point of M. An overcomplete section can vanish away from M, where the r leading
+            directions are no longer the normal ones; there |F| is far above what it is on M.
+        closest: end in the closest point of M; otherwise wherever Gauss-Newton lands (third order close to it).
+
+    Raises InvalidInputError for a constraint with fewer outputs than D - d or of the wrong shape.
+    """
+
+    name = "implicit"
+
+    def __init__(
+        self,
+        constraint: Field,
+        dim: int,
+        ambient_dim: int | None = None,
+        *,
+        gate: Gate | None = None,
+        predictor_steps: int = 0,
+        max_step: float = torch.inf,
+        max_iterations: int = 50,
+        scale: float = 1.0,
+        full_tolerance: float = torch.inf,
+        closest: bool = True,
+    ) -> None:
+        ambient_dim = ambient_dim if ambient_dim is not None else getattr(constraint, "ambient_dim", None)
+        if not isinstance(ambient_dim, int):
+            raise InvalidInputError("ambient_dim: needed because the constraint has no attribute `ambient_dim`; pass ambient_dim=D")
+        if not 0 < dim < ambient_dim:
+            raise InvalidInputError(f"dim: expected 0 < dim < ambient_dim = {ambient_dim}, found {dim}")
+        super().__init__(dim, ambient_dim)
+        self.constraint = _frozen(constraint)
+        self.gate = gate
+        self.predictor_steps, self.max_step, self.max_iterations = predictor_steps, max_step, max_iterations
+        self.scale, self.full_tolerance, self.closest = scale, full_tolerance, closest
+        self._field, self.outputs = _vectorised(self.constraint, ambient_dim)
+        if self.outputs < self.codim:
+            raise InvalidInputError(
+                f"constraint: {self.outputs} outputs cannot cut a {dim}-dimensional set out of R^{ambient_dim}; it needs at least {self.codim}"
+            )
+
+    @property
+    def codim(self) -> int:
+        """r = D - d, the rank of the constraint on M."""
+        return self.ambient_dim - self.dim
+
+    def tolerance(self, dtype: torch.dtype) -> float:
+        """Kept residual up to which a point counts as on M: 1e-9 scale in float64, 1e-5 scale in float32."""
+        return self.scale * super().tolerance(dtype)
+
+    def value(self, x: Tensor) -> Tensor:
+        """F(x) (..., m), differentiable, in the dtype of x."""
+        return self._field(self._flat(x).double()).to(x.dtype).reshape(*x.shape[:-1], self.outputs)
+
+    def frame(self, x: Tensor) -> Frame:
+        """Singular frame of J at points (n, D) in float64: value, left, values, right (`geometry.constant_rank.Frame`)."""
+        return _chunked(lambda part: constant_rank.frame(self._field, part, self.codim), self._flat(x).detach().double())
+
+    def spectrum(self, x: Tensor) -> Tensor:
+        """Singular values (..., min(m, D)) of J, descending; the first D - d are kept."""
+        values = self.frame(x).values
+        return values.reshape(*x.shape[:-1], values.shape[-1]).to(x.dtype)
+
+    def gap(self, x: Tensor) -> Tensor:
+        """sigma_r / sigma_{r+1} (...), infinite where there is no next singular value: how clearly the rank is r."""
+        values = self.spectrum(x)
+        if values.shape[-1] == self.codim:
+            return values.new_full(values.shape[:-1], torch.inf)
+        return values[..., self.codim - 1] / values[..., self.codim].clamp_min(torch.finfo(values.dtype).tiny)
+
+    def kept_residual(self, x: Tensor) -> Tensor:
+        """|s(x)| (...), the residual every tolerance is about."""
+        return self.frame(x).residual.reshape(x.shape[:-1]).to(x.dtype)
+
+    def full_residual(self, x: Tensor) -> Tensor:
+        """|F(x)| (...); it need not vanish on M when m > D - d."""
+        return self.value(x.detach()).norm(dim=-1)
+
+    def local_dim(self, x: Tensor) -> Tensor:
+        """Dimension (...) int64 of the zero set at points near it: D minus the number of singular values above the widest gap of the spectrum.
+
+        A constraint learned with m = D outputs has values near 1 on the normal space and near 0 along M, so pieces of different dimension show
+        different ranks. A constraint with m < D can only tell dimensions from D - m upwards.
+        """
+        values = self.spectrum(x).clamp_min(1e-6)
+        if values.shape[-1] == 1:
+            return torch.full(x.shape[:-1], self.ambient_dim - 1, dtype=torch.int64, device=x.device)
+        floor = values[..., :1] * 1e-3
+        padded = torch.cat([values, floor], -1) if values.shape[-1] < self.ambient_dim else values
+        rank = (padded[..., :-1] / padded[..., 1:]).argmax(-1) + 1
+        return self.ambient_dim - rank
+
+    def tilt(self, x: Tensor) -> Tensor:
+        """Angle (...) in degrees at points of M between the exact tangents (kernel of Ds) and the kernel of the truncated J."""
+        flat = self._flat(x).detach().double()
+        if self.outputs == self.codim:
+            return x.new_zeros(x.shape[:-1])
+        angles = _chunked_tensor(
+            lambda part: tilt(self._exact_normals(part), constant_rank.frame(self._field, part, self.codim).right[..., : self.codim]), flat
+        )
+        return torch.rad2deg(angles).to(x.dtype).reshape(x.shape[:-1])
+
+    def predict(self, x: Tensor, steps: int = 1) -> Tensor:
+        """`steps` first-order steps x - J^t F in the dtype of x: one forward and one backward pass each, no Jacobian, no test of convergence."""
+        field = self._field if x.dtype == torch.float64 else _cast(self.constraint, self._field, x.dtype)
+        return _predict(field, self._flat(x).detach(), steps).reshape(x.shape)
+
+    def retr(self, x: Tensor, u: Tensor) -> Tensor:
+        """Retraction: x + u brought back by Gauss-Newton alone (third order close to the closest point, half its cost); strict like `projx`."""
+        if not self.closest:
+            return super().retr(x, u)
+        return self.without_foot_points(gated=False, predicted=False).projx(x + u)
+
+    def without_foot_points(self, *, gated: bool = True, predicted: bool = True) -> ImplicitManifold:
+        """The same manifold, sharing its constraint, whose projection ends wherever Gauss-Newton lands (third order close to the closest point).
+
+        `gated`, `predicted`: whether it keeps the gate and the predictor steps.
+        """
+        other = copy.copy(self)
+        other._modules = dict(self._modules)
+        other.closest = False
+        if not gated:
+            other.gate = None
+        if not predicted:
+            other.predictor_steps = 0
+        return other
+
+    def _project(self, x: Tensor) -> Projection:
+        y = x.detach().double()
+        parts = [self._project_part(part) for part in y.split(_CHUNK)] or [self._project_part(y)]
+        found = Projection(*(torch.cat(fields) for fields in zip(*((p.points, p.residual, p.converged, p.iterations) for p in parts), strict=True)))
+        points = self._attach(x, found.points) if x.requires_grad and torch.is_grad_enabled() else found.points
+        return replace(found, points=points.to(x.dtype), residual=found.residual.to(x.dtype))
+
+    def _project_part(self, x: Tensor) -> Projection:
+        start = _predict(self._field, x, self.predictor_steps)
+        start = torch.where(torch.isfinite(start).all(-1, keepdim=True), start, x)
+        tolerance = self.tolerance(torch.float64)
+        found = constant_rank.newton(self._field, start, self.codim, tolerance, self.max_iterations, self.max_step)
+        if self.closest:
+            found = self._foot(x, found, tolerance)
+        if self.full_tolerance < torch.inf:
+            found = replace(found, converged=found.converged & (self._field(found.points).norm(dim=-1) <= self.full_tolerance))
+        return found if self.gate is None else replace(found, converged=found.converged & self.gate(found.points, self._tangent_basis))
+
+    def _foot(self, x: Tensor, found: Projection, tolerance: float, rounds: int = 6) -> Projection:
+        """Newton on T^t (x - z) = 0 inside M for converged samples; a sample keeps its point where M curves too much for a closest point to be there."""
+        points, iterations = found.points.clone(), found.iterations.clone()
+        residual = found.residual.clone()
+        active = found.converged.nonzero().squeeze(-1)
+        for _ in range(rounds):
+            if not len(active):
+                break
+            move, ok = self._foot_step(x[active], points[active])
+            offset = (x[active] - points[active]).norm(dim=-1)
+            ok &= move.norm(dim=-1) > 1e-9 * (1e-3 * self.scale + offset)
+            active, move, offset = active[ok], move[ok], offset[ok]
+            if not len(active):
+                break
+            again = constant_rank.newton(self._field, points[active] + move, self.codim, tolerance, self.max_iterations, self.max_step)
+            better = again.converged & ((again.points - x[active]).norm(dim=-1) <= offset * (1 + 1e-12))
+            active = active[better]
+            points[active], residual[active] = again.points[better], again.residual[better]
+            iterations[active] += again.iterations[better] + 1
+        return Projection(points, residual, found.converged, iterations)
+
+    def _foot_step(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        basis, inverse, ok = self._foot_system(x, z)
+        slope = basis.mT @ (x - z).unsqueeze(-1)
+        return (basis @ (inverse @ slope)).squeeze(-1), ok
+
+    def _foot_system(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """T (n, D, d), (1 + S)^-1 (n, d, d) and where 1 + S is safely positive; the identity stands in elsewhere."""
+        at = constant_rank.frame(self._field, z, self.codim)
+        rows = constant_rank.exact_derivative(self._field, z, at)
+        basis = _kernel(rows)
+        multiplier = torch.linalg.lstsq(rows.mT, (x - z).unsqueeze(-1)).solution.squeeze(-1)
+        output = (at.left[..., : self.codim] @ multiplier.unsqueeze(-1)).squeeze(-1)
+        bent = constant_rank.shape_operator(self._field, z, output, basis)
+        identity = torch.eye(self.dim, dtype=z.dtype, device=z.device)
+        system = identity + bent
+        ok = torch.isfinite(system).all((-2, -1))
+        system = torch.where(ok[:, None, None], system, identity)
+        ok &= torch.linalg.eigvalsh(system)[:, 0] > 0.05
+        system = torch.where(ok[:, None, None], system, identity)
+        return basis, torch.linalg.inv(system), ok
+
+    def _attach(self, x: Tensor, z: Tensor) -> Tensor:
+        with torch.no_grad():
+            basis, inverse, _ = self._foot_system(x.detach().double(), z)
+            derivative = basis @ inverse @ basis.mT
+        y = x.double()
+        return z + (derivative @ (y - y.detach()).unsqueeze(-1)).squeeze(-1)
+
+    def _tangent_basis(self, x: Tensor) -> Tensor:
+        return _chunked_tensor(lambda part: _kernel(self._exact_rows(part)), x.detach().double()).to(x.dtype)
+
+    def _exact_rows(self, x: Tensor) -> Tensor:
+        return constant_rank.exact_derivative(self._field, x, constant_rank.frame(self._field, x, self.codim))
+
+    def _exact_normals(self, x: Tensor) -> Tensor:
+        return orthonormal(self._exact_rows(x).mT)
+
+    def _mean_curvature(self, x: Tensor) -> Tensor:
+        """H = -Ds^+ tr_T D^2 s for a regular constraint; second differences of the closest point otherwise."""
+        if self.outputs > self.codim:
+            return super()._mean_curvature(x.detach().double()).to(x.dtype)
+        y = x.detach().double()
+        at = constant_rank.frame(self._field, y, self.codim)
+        basis = self._tangent_basis(y)
+        outputs = at.left.mT
+        bends = torch.stack(
+            [constant_rank.shape_operator(self._field, y, outputs[:, i], basis).diagonal(dim1=-2, dim2=-1).sum(-1) for i in range(self.codim)], -1
+        )
+        return -(at.right @ (bends / at.values).unsqueeze(-1)).squeeze(-1).to(x.dtype)
+
+    def _second_form(self, x: Tensor) -> Tensor:
+        """II = -Ds^+ (T^t D^2 s T) for a regular constraint; differences of the tangent projectors otherwise."""
+        if self.outputs > self.codim:
+            return second_fundamental_form(self.without_foot_points(gated=False, predicted=False)._project_points, self._tangent_basis, x)
+        at = constant_rank.frame(self._field, x, self.codim)
+        basis = self._tangent_basis(x)
+        outputs = at.left.mT
+        bends = torch.stack([constant_rank.shape_operator(self._field, x, outputs[:, i], basis) for i in range(self.codim)], 1)
+        scaled = (bends / at.values[..., None, None]).flatten(-2)
+        return -(at.right @ scaled).reshape(*x.shape, self.dim, self.dim)
+
+    def _known_points(self) -> Tensor | None:
+        anchors = getattr(self.gate, "anchors", None)
+        return anchors if torch.is_tensor(anchors) else None
+
+    def extra_repr(self) -> str:
+        """`dim=d, ambient_dim=D, outputs=m`, and whether it is gated."""
+        return f"{super().extra_repr()}, outputs={self.outputs}" + (", gated" if self.gate is not None else "")
+
+
+def _predict(field: Field, x: Tensor, steps: int) -> Tensor:
+    if not steps:
+        return x
+    with torch.no_grad():
+        return torch.cat([_first_order(field, part, steps) for part in x.split(_PREDICTED)] or [x])
+
+
+def _first_order(field: Field, x: Tensor, steps: int) -> Tensor:
+    """`steps` times x - J^t F, by the constraint's own `gradient` where it has one."""
+    own = getattr(field, "gradient", None)
+    for _ in range(steps):
+        if own is not None:
+            x = x - own(x)
+            continue
+        value, pull = constant_rank.pullback(field, x)
+        x = x - pull(value)[0]
+    return x
+
+
+def _kernel(rows: Tensor) -> Tensor:
+    """Orthonormal basis (n, D, D - r) of the kernel of (n, r, D), by complete QR of the transpose."""
+    return torch.linalg.qr(rows.mT, mode="complete").Q[..., rows.shape[-2] :]
+
+
+def _chunked(function: Callable[[Tensor], Frame], x: Tensor) -> Frame:
+    frames = [function(part) for part in x.split(_CHUNK)] or [function(x)]
+    value, left, values, right = (torch.cat([getattr(f, name) for f in frames]) for name in ("value", "left", "values", "right"))
+    return Frame(value, left, values, right, frames[0].rank)
+
+
+def _chunked_tensor(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    return torch.cat([function(part) for part in x.split(_CHUNK)] or [function(x)])
+
+
+def _frozen(constraint: Field) -> Field:
+    if not isinstance(constraint, nn.Module):
+        return constraint
+    return copy.deepcopy(constraint).double().eval().requires_grad_(False)
+
+
+def _cast(constraint: Field, field: Field, dtype: torch.dtype) -> Field:
+    return copy.deepcopy(constraint).to(dtype) if isinstance(constraint, nn.Module) else field
+
+
+def _vectorised(constraint: Field, ambient_dim: int) -> tuple[Field, int]:
+    """The constraint as a map on rows and its number of outputs, found out by one call on three rows and on one point."""
+    rows = torch.linspace(0.1, 0.9, 3 * ambient_dim, dtype=torch.float64).reshape(3, ambient_dim)
+    found: object = None
+    for candidate in (constraint, torch.func.vmap(lambda point: torch.atleast_1d(constraint(point)))):
+        try:
+            out = candidate(rows)
+            alone = candidate(rows[1:2])
+        except (RuntimeError, IndexError, ValueError, TypeError) as error:
+            found = error
+            continue
+        if out.ndim == 2 and len(out) == 3 and alone.shape == (1, out.shape[1]) and torch.allclose(out[1:2], alone, equal_nan=True):
+            return candidate, int(out.shape[1])
+        found = f"output of shape {tuple(out.shape)} for input {tuple(rows.shape)}"
+    raise InvalidInputError(
+        f"constraint: expected a map of rows (n, {ambient_dim}) -> (n, m) or of one point ({ambient_dim},) -> (m,) in float64; found {found}"
+    )

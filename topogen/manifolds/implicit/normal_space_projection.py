@@ -1,0 +1,94 @@
+"""Back to the manifold along a fixed normal space: the oblique projection that makes a Metropolis step on a manifold reversible.
+
+From x + v, v tangent at x, the solution a of
+
+    s(x + v + N(x) a) = 0
+
+is found by Newton's method on a, N(x) an orthonormal basis of the normal space at x and s a section whose zero set is M:
+the kept section of an implicit manifold, or for any other manifold s(y) = N(p)^t (y - p) with p the projection of y, whose derivative along N(x)
+is exactly N(p)^t N(x). The same start always leads to the same solution or to the same failure; that is all a reversal check needs.
+
+Zappa, Holmes-Cerfon, Goodman (2018), Monte Carlo on manifolds: sampling densities and integrating functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from topogen.geometry.constant_rank import value_and_jacobian
+from topogen.geometry.frames import complement
+from topogen.manifolds.base import Manifold
+from topogen.manifolds.implicit.implicit import ImplicitManifold
+
+__all__ = ["Section", "project_along_normals", "section_of"]
+
+Section = Callable[[Tensor], tuple[Tensor, Tensor]]
+_FARTHEST = 10.0
+
+
+def project_along_normals(section: Section, x: Tensor, v: Tensor, normal: Tensor, tolerance: float, max_iterations: int = 10) -> tuple[Tensor, Tensor]:
+    """Points y = x + v + N a (n, D) on M and a mask (n,) of those found, from x, v (n, D) and normal bases N (n, D, r).
+
+    `section` maps rows (n, D) to (s (n, r), Ds (n, r, D)). A row is found once |s(y)| <= `tolerance` within `max_iterations` Newton steps;
+    rows that leave the finite numbers or run 10 |v| away are given up. Rows that are not found come back as x.
+    """
+    start = x + v
+    limit = _FARTHEST * v.norm(dim=-1)
+    a = normal.new_zeros(len(x), normal.shape[-1])
+    y, found = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    active = torch.arange(len(x), device=x.device)
+    for _ in range(max_iterations + 1):
+        at = start[active] + _along(normal[active], a[active])
+        value, rows = section(at)
+        done = value.norm(dim=-1) <= tolerance
+        y[active[done]], found[active[done]] = at[done], True
+        step = _newton_step(rows @ normal[active], value)
+        a[active] -= step
+        going = ~done & torch.isfinite(step).all(-1) & (a[active].norm(dim=-1) <= limit[active])
+        active = active[going]
+        if not len(active):
+            break
+    return y, found
+
+
+def section_of(manifold: Manifold) -> Section:
+    """A section (s, Ds) with zero set M: the kept section of an implicit manifold, the normal offset from the projection otherwise."""
+    return _kept_section(manifold) if isinstance(manifold, ImplicitManifold) else _offset_section(manifold)
+
+
+def _kept_section(manifold: ImplicitManifold) -> Section:
+    rank = manifold.codim
+
+    def section(y: Tensor) -> tuple[Tensor, Tensor]:
+        value, rows = value_and_jacobian(manifold._field, y)
+        if manifold.outputs == rank:
+            return value, rows
+        finite = torch.isfinite(value).all(-1) & torch.isfinite(rows).all((-2, -1))
+        left = torch.linalg.svd(torch.where(finite[:, None, None], rows, 0.0), full_matrices=False)[0][..., :rank].mT
+        return torch.where(finite[:, None], _along(left, value), torch.nan), left @ rows
+
+    return section
+
+
+def _offset_section(manifold: Manifold) -> Section:
+    def section(y: Tensor) -> tuple[Tensor, Tensor]:
+        projection = manifold.project(y)
+        rows = complement(manifold.tangent_basis(projection.points)).mT
+        value = _along(rows, y - projection.points)
+        return torch.where(projection.converged[:, None], value, torch.nan), rows
+
+    return section
+
+
+def _newton_step(system: Tensor, value: Tensor) -> Tensor:
+    if system.shape[-1] == 1:
+        return value / system[..., 0]
+    step: Tensor = torch.linalg.solve_ex(system.nan_to_num(), value.unsqueeze(-1))[0]
+    return torch.where(torch.isfinite(value), step.squeeze(-1), torch.nan)
+
+
+def _along(matrix: Tensor, vector: Tensor) -> Tensor:
+    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)

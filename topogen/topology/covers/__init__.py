@@ -1,0 +1,1 @@
+"""Nerves and orientation of covers by charts."""

@@ -1,0 +1,1 @@
+"""Homology of level sets proved on grids, meshes of surfaces, spurious components."""

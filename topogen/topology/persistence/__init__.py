@@ -1,0 +1,1 @@
+"""Persistence diagrams: engines, budgets, landmarks, distances between clouds."""

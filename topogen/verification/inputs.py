@@ -1,0 +1,134 @@
+"""What can be verified: a cloud, a file of one, a manifold, or a model that carries a manifold.
+
+A manifold is turned into samples: a model draws its own, a shape its exact ones, any other manifold is sampled uniformly from known points of it
+as starts. A model is recognised by what it has (`manifold`, `sample`), since models live above this room.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from topogen.errors import InvalidInputError
+from topogen.manifolds import Manifold
+from topogen.manifolds.atlas.atlas import ground_of
+from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.manifolds.shapes import Shape
+from topogen.points import as_points, read
+from topogen.topology.inference.expectations import parse_expectation
+
+__all__ = ["ManifoldInput", "as_cloud", "is_path", "manifold_input", "names_topology"]
+
+
+@dataclass(frozen=True)
+class ManifoldInput:
+    """A manifold, a sampler of it `draw(n, generator) -> (n, D)`, its distribution where it has one, and points known to be near it."""
+
+    manifold: Manifold
+    draw: Callable[[int, torch.Generator], Tensor]
+    distribution: Any
+    points: Tensor | None
+
+    @property
+    def name(self) -> str:
+        """Kind, dimension and ambient dimension in words."""
+        return f"{type(self.manifold).__name__} of dimension {self.manifold.dim} in R^{self.manifold.ambient_dim}"
+
+    @property
+    def ground(self) -> Manifold:
+        """The manifold itself, or the shared sheet that an atlas describes."""
+        return ground_of(self.manifold)
+
+    @property
+    def closed(self) -> bool:
+        """Compact without boundary: what a shape says of itself, else whether there is no gate."""
+        if isinstance(self.ground, Shape):
+            return self.ground.closed
+        return getattr(self.manifold, "gate", None) is None
+
+    @property
+    def orientable(self) -> bool | None:
+        """What is known before sampling: a shape knows, a regular level set (as many outputs as normals) is orientable."""
+        if isinstance(self.ground, Shape):
+            return self.ground.orientable
+        regular = isinstance(self.ground, ImplicitManifold) and self.ground.outputs == self.ground.codim
+        return True if regular else None
+
+
+def is_path(value: Any) -> bool:
+    """Whether a value names a file."""
+    return isinstance(value, (str, os.PathLike))
+
+
+def names_topology(value: Any) -> bool:
+    """Whether a value is no file but a name such as "torus", or is Betti numbers."""
+    if isinstance(value, (tuple, list)):
+        return bool(value) and all(isinstance(b, int) for b in value)
+    if not isinstance(value, str) or os.path.exists(value):
+        return False
+    try:
+        parse_expectation(value)
+    except InvalidInputError:
+        return False
+    return True
+
+
+def as_cloud(value: Any, name: str) -> Tensor:
+    """A cloud (n, D) float64 from a path, tensor or array; raises InvalidInputError or FileFormatError naming the argument `name`."""
+    if not is_path(value):
+        return as_points(value, name=name, minimum=2)
+    if os.path.isdir(value):
+        raise InvalidInputError(f"{name}: {os.fspath(value)!r} is a folder; if it holds a saved model, pass topogen.load(folder)")
+    return as_points(read(value), name=name, minimum=2)
+
+
+def manifold_input(subject: Any, known: Tensor | None, generator: torch.Generator) -> ManifoldInput | None:
+    """The subject as a manifold with a sampler, or None where it is neither a `Manifold` nor a model.
+
+    A model with a density that is not uniform is judged on uniform samples of its manifold: where the density is low they would leave holes.
+    `known` are points near it where they have its ambient dimension; the generator seeds the preparation of the sampler.
+    """
+    if isinstance(subject, Manifold):
+        starts = known if _fits(known, subject) else _anchors(subject)
+        distribution = None if isinstance(subject, Shape) else _uniform(subject, starts, generator)
+        return ManifoldInput(subject, _sampler(subject, distribution), distribution, starts)
+    manifold = getattr(subject, "manifold", None)
+    if not isinstance(manifold, Manifold) or not callable(getattr(subject, "sample", None)):
+        return None
+    starts = known if _fits(known, manifold) else _own_points(subject)
+    distribution, draw = getattr(subject, "distribution", None), subject.sample
+    if distribution is not None and not hasattr(distribution, "volume"):
+        return manifold_input(manifold, starts, generator)
+    return ManifoldInput(manifold, lambda n, generator: draw(n, generator=generator).detach().double(), distribution, starts)
+
+
+def _fits(points: Tensor | None, manifold: Manifold) -> bool:
+    return points is not None and points.shape[1] == manifold.ambient_dim
+
+
+def _anchors(manifold: Manifold) -> Tensor | None:
+    """Points that a gated manifold carries."""
+    anchors = getattr(getattr(manifold, "gate", None), "anchors", None)
+    return anchors if isinstance(anchors, Tensor) else None
+
+
+def _own_points(model: Any) -> Tensor | None:
+    found = next((value for value in (getattr(model, name, None) for name in ("points", "anchors")) if value is not None), None)
+    return None if found is None else as_points(found, name="subject.points")
+
+
+def _uniform(manifold: Manifold, starts: Tensor | None, generator: torch.Generator) -> Any:
+    from topogen.distributions.uniform.uniform import Uniform
+
+    return Uniform(manifold, points=starts, generator=generator)
+
+
+def _sampler(manifold: Manifold, distribution: Any) -> Callable[[int, torch.Generator], Tensor]:
+    if isinstance(manifold, Shape):
+        return manifold.sample
+    return lambda n, generator: distribution.sample((n,), generator=generator).detach().double()

@@ -1,0 +1,208 @@
+"""`verify`: does a cloud, a manifold or a model have the topology of other data, or the one that is expected?
+
+Each side becomes Betti numbers over several fields (`sides`), by persistent homology under a stated scale and assumption, by a shape's closed
+form or by definition; deciding claims compare them field by field, and the verdict is what these claims carry (`verdict`). It is about homology: the
+same topology elsewhere in space is not refuted. Distances, dimension, ghosts, boundary and volume stand beside as claims that do not decide.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from topogen._version import __version__
+from topogen.errors import InvalidInputError
+from topogen.manifolds.shapes import Shape
+from topogen.topology.inference.expectations import Expectation, parse_expectation
+from topogen.topology.persistence.budget import Budget
+from topogen.verification.betti_evidence import BettiEvidence, check_primes, compare_evidence, evidence_of_expectation, filled, signature
+from topogen.verification.clouds import cloud_evidence
+from topogen.verification.distances import between_clouds
+from topogen.verification.grid import grid_claim, grid_evidence
+from topogen.verification.inputs import ManifoldInput, as_cloud, manifold_input, names_topology
+from topogen.verification.manifolds import FIRST, claims_about, sampled_evidence, shape_evidence
+from topogen.verification.meshes import as_mesh, mesh_evidence
+from topogen.verification.summary import not_shown, summary
+from topogen.verification.verdict import Claim, Result, decide
+
+__all__ = ["verify"]
+
+
+def verify(
+    subject: Any,
+    against: Any = None,
+    expect: str | Sequence[int] | None = None,
+    *,
+    fields: Sequence[int] = (2, 3),
+    dim: int | None = None,
+    closed: bool | None = None,
+    scale: float | None = None,
+    n_samples: int | None = None,
+    seed: int = 0,
+    generator: torch.Generator | None = None,
+    budget: Budget | None = None,
+    fill: bool = False,
+    grid: int | None = None,
+    quiet: bool = True,
+) -> Result:
+    """Verify that a subject has the homology of a cloud, or an expected one, or both.
+
+    Args:
+        subject: a cloud (n, D) as tensor or array, the path of a file, a `Manifold`, a model with `manifold` and `sample`, or a mesh (`trimesh.Trimesh`, a
+            file with faces), whose own homology is computed and not inferred from samples.
+        against: another cloud or the path of one; for a manifold also its starts for sampling, in the same data units. A name or Betti numbers will do as well
+            and are taken for `expect`.
+        expect: a name such as "torus" or Betti numbers such as (1, 2, 1) or "1,2,1".
+        fields: primes p; the verdict compares Betti numbers over every Z/p.
+        dim: dimension of the set that the clouds sample, if known; a manifold says its own.
+        closed: whether that set is known to be compact without boundary (lets duality help, from dimension 3 on it has to).
+        scale: a bound (data units) on the Hausdorff distance of the clouds and their sets, where it is known; None: estimated.
+        n_samples: how many samples of a manifold; None: 10,000, doubled up to 50,000 while the answer is open.
+        seed, generator: randomness; the seed is used where no generator is given. The same seed gives the same result.
+        budget: limits of each computation of persistence.
+        fill: take degrees that the cloud `against` does not decide by itself from a manifold subject that was learned from it; they then agree by
+            construction, and the verdict is heuristic: the cloud contradicts nothing, and the manifold says what lies between its points.
+        grid: for an implicit manifold in R^2 or R^3 (R^4 with few), certify its zero set by so many cells along the longest side of its box as well; 64 to 128
+            take a minute or so. Where that proves its Betti numbers (a regular learned constraint), they are the subject's and no samples are judged.
+        quiet: False tells each step on stderr.
+
+    Returns a `Result`; its `exit_code` is 0 confirmed, 1 refuted, 4 inconclusive.
+    Raises InvalidInputError with neither `against` nor `expect` and for clouds that cannot be used; FileFormatError for files;
+    BudgetExceeded where persistence would exceed the budget.
+
+    Example:
+        >>> from topogen.manifolds.shapes import Torus
+        >>> print(verify(Torus(), expect="torus").verdict)
+        CONFIRMED
+    """
+    against, expect = _sorted_out(against, expect)
+    if against is None and expect is None:
+        raise InvalidInputError("against, expect: nothing to verify against; pass a cloud (against=...), a name or Betti numbers (expect='torus'), or both")
+    if n_samples is not None and n_samples < 2:
+        raise InvalidInputError(f"n_samples: expected at least 2 samples, found {n_samples}; leave it None to let the rule ask")
+    started = time.perf_counter()
+    source = generator if generator is not None else torch.Generator().manual_seed(seed)
+    run = _Run(check_primes(fields), dim, closed, scale, n_samples, budget, source, grid, _silent if quiet else _tell)
+    expected = None if expect is None else parse_expectation(expect)
+    data = None if against is None else as_cloud(against, "against")
+    manifold = manifold_input(subject, data, source)
+    mesh = as_mesh(subject) if manifold is None else None
+    mine, samples, beside = run.of_manifold(manifold, data) if manifold is not None else run.of_points(subject, mesh, data)
+    theirs = None if data is None else run.of_data(data, mine)
+    if fill and theirs is not None and manifold is not None and mine.decided:
+        theirs = filled(theirs, mine)
+    claims = (*_deciding(mine, theirs, expected, run.fields), *beside, *(() if theirs is None else theirs.beside))
+    verdict = decide(claims)
+    name = manifold.name if manifold is not None else f"{len(samples)} x {samples.shape[1]} points" if mesh is None else f"mesh of {len(mesh[1])} triangles"
+    return Result(
+        verdict=verdict,
+        claims=claims,
+        not_shown=not_shown(mine, theirs, expected, claims, run.fields),
+        subject=name,
+        subject_betti=mine.betti,
+        against_betti=None if theirs is None else theirs.betti,
+        expected=None if expected is None else evidence_of_expectation(expected, run.fields).betti,
+        expected_name=None if expected is None else expected.name,
+        summary=summary(verdict, mine, theirs, expected, claims),
+        cost={"seconds": time.perf_counter() - started, "subject points": len(samples), "against points": 0 if data is None else len(data)},
+        seed=seed if generator is None else None,
+        versions=_versions(),
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The options of one call, and the sides that they make."""
+
+    fields: tuple[int, ...]
+    dim: int | None
+    closed: bool | None
+    scale: float | None
+    n_samples: int | None
+    budget: Budget | None
+    generator: torch.Generator
+    grid: int | None
+    say: Callable[[str], None]
+
+    def of_points(self, subject: Any, mesh: tuple[Tensor, Tensor] | None, data: Tensor | None) -> tuple[BettiEvidence, Tensor, list[Claim]]:
+        """As `of_cloud`, of a mesh where there is one, whose homology needs no scale; then the vertices."""
+        if mesh is None:
+            return self.of_cloud(as_cloud(subject, "subject"), data)
+        self.say(f"homology of subject: {len(mesh[1])} triangles")
+        side = mesh_evidence("subject", *mesh, self.fields)
+        return side, mesh[0], [*side.beside, *([] if data is None else between_clouds(mesh[0], data))]
+
+    def of_cloud(self, cloud: Tensor, data: Tensor | None) -> tuple[BettiEvidence, Tensor, list[Claim]]:
+        """The side of a cloud, the cloud itself, and distance claims to the data."""
+        if self.grid is not None:
+            raise InvalidInputError(f"grid: {self.grid} cells need a constraint to bound, and the subject is a cloud; leave grid out, or verify a model of it")
+        side = self._side("subject", cloud, self.dim)
+        return side, cloud, [*side.beside, *([] if data is None else between_clouds(cloud, data))]
+
+    def of_manifold(self, subject: ManifoldInput, data: Tensor | None) -> tuple[BettiEvidence, Tensor, list[Claim]]:
+        """The side of a manifold, its samples, and the claims beside the verdict."""
+        if isinstance(subject.manifold, Shape):
+            samples = subject.draw(self.n_samples or FIRST, self.generator)
+            side, beside = shape_evidence(subject.manifold, self.fields), list[Claim]()
+        else:
+            side, samples, beside = self._judged(subject)
+        return side, samples, [*beside, *claims_about(subject, samples, data, self.generator, self.say)]
+
+    def _judged(self, subject: ManifoldInput) -> tuple[BettiEvidence, Tensor, list[Claim]]:
+        """The side of a manifold by the grid where that proves it, else by samples; its samples; the claim of the grid."""
+        if self.grid is None:
+            return *sampled_evidence(subject, self.fields, self.n_samples, self.budget, self.generator, self.say), []
+        samples = subject.draw(self.n_samples or FIRST, self.generator)
+        self.say(f"grid certificate: {self.grid} cells along the longest side")
+        claim, found = grid_claim(subject, samples if subject.points is None else subject.points, self.grid, self.fields, self.budget)
+        side = grid_evidence(subject, found)
+        if side is None:
+            side, samples = sampled_evidence(subject, self.fields, self.n_samples, self.budget, self.generator, self.say)
+        return side, samples, [claim]
+
+    def of_data(self, data: Tensor, subject: BettiEvidence) -> BettiEvidence:
+        """The side of `against`; the dimension of a manifold subject is taken for that of the data."""
+        dim = self.dim if self.dim is not None else subject.dim
+        return self._side("against", data, dim if dim is None or dim < data.shape[1] else None)
+
+    def _side(self, name: str, cloud: Tensor, dim: int | None) -> BettiEvidence:
+        self.say(f"homology of {name}: {len(cloud)} points")
+        return cloud_evidence(name, cloud, self.fields, dim=dim, closed=self.closed, scale=self.scale, budget=self.budget, generator=self.generator)
+
+
+def _sorted_out(against: Any, expect: Any) -> tuple[Any, Any]:
+    """Cloud and expectation: a name or Betti numbers given as `against` are an expectation."""
+    if not names_topology(against):
+        return against, expect
+    if expect is not None:
+        raise InvalidInputError(f"against, expect: both name a topology ({against!r} and {expect!r}); pass a cloud as against, or one of the names")
+    return None, against
+
+
+def _deciding(mine: BettiEvidence, theirs: BettiEvidence | None, expected: Expectation | None, fields: tuple[int, ...]) -> list[Claim]:
+    """Signatures of the sides and their comparisons."""
+    claims = [signature(mine)]
+    if theirs is not None:
+        claims += [signature(theirs), *compare_evidence(mine, theirs, fields)]
+    if expected is not None:
+        claims += compare_evidence(mine, evidence_of_expectation(expected, fields), fields)
+    return claims
+
+
+def _versions() -> dict[str, str]:
+    return {"topogen": __version__, "gudhi": metadata.version("gudhi"), "torch": torch.__version__}
+
+
+def _silent(text: str) -> None:
+    del text
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
