@@ -11,14 +11,13 @@ import topogen
 
 ROOT = pathlib.Path(topogen.__file__).parent
 FLOORS = (
-    {"errors", "_version"},
+    {"errors", "_version", "tables"},
     {"geometry", "points", "training"},
     {"manifolds", "saving"},
     {"sampling", "topology"},
     {"distributions"},
     {"learning"},
     {"inspection", "verification"},
-    {"registry"},
     {"model"},
     {"report"},
     {"command"},

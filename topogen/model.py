@@ -10,35 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from topogen.distributions.charts.chart_mixture import ChartMixture
-from topogen.distributions.charts.fit import fit_fine_charts
-from topogen.distributions.diffusion.fit import fit_diffusion
+from topogen.distributions.base import Density, DensityRequest
+from topogen.distributions.density_table import DENSITIES
 from topogen.distributions.energy.energy import Energy
-from topogen.distributions.energy.fit import fit_energy
-from topogen.distributions.flow.fit import fit_flow
-from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import CheckpointError, InvalidInputError, NotSupportedError
 from topogen.inspection import Inspection, inspect
-from topogen.learning.atlas.fit import learn_atlas
-from topogen.learning.implicit.fit import Fitted, fit_implicit
-from topogen.manifolds.atlas.atlas import Atlas, ground_of
+from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest
+from topogen.learning.manifold_table import MANIFOLDS
 from topogen.manifolds.base import Manifold, Projection
-from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.points import as_points, clean, distinct
-from topogen.registry import DISTRIBUTIONS, MANIFOLDS
-from topogen.saving import Description, Kind, kind_of, read_folder, write_folder
+from topogen.saving import read_folder, write_folder
+from topogen.tables import Table
 from topogen.training.trainer import Settings
 
 __all__ = ["Model", "fit", "load"]
 
-MANIFOLD_CHOICES = ("auto", "implicit", "atlas")
-DENSITY_CHOICES = ("auto", "uniform", "energy", "charts", "diffusion", "flow")
-CHARTED = 3
+# What "auto" stands for.
+DEFAULT_MANIFOLD, DEFAULT_DENSITY = "implicit", "uniform"
 _ANCHORS = 20_000
 
 
@@ -86,10 +79,10 @@ class Model:
     def save(self, folder: str | Path) -> None:
         """Save to a folder (JSON and safetensors, replaced atomically); raises CheckpointError where the folder holds something else,
         NotSupportedError for kinds without registration."""
-        _check_ground(self.manifold, self.distribution)
-        parts = {"manifold": _describe(self.manifold, MANIFOLDS), "distribution": _describe(self.distribution, DISTRIBUTIONS)}
-        document = {name: {"kind": part.kind, "config": dict(part.config)} for name, part in parts.items()}
-        tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.tensors.items()}
+        kind, density = _entry(MANIFOLDS, self.manifold), _entry(DENSITIES, self.distribution)
+        parts = {"manifold": (kind.name, *kind.describe(self.manifold)), "distribution": (density.name, *density.describe(self.distribution, self.manifold))}
+        document = {part: {"kind": name, "config": dict(config)} for part, (name, config, _) in parts.items()}
+        tensors = {f"{part}.{key}": value for part, (_, _, own) in parts.items() for key, value in own.items()}
         training = {name: value for name, value in self.training.items() if name != "seconds"}
         extra = {"inspection": dict(self.inspection), "notes": list(self.notes), "training": training}
         write_folder(Path(folder), {**document, **extra}, {**tensors, "anchors": self.anchors})
@@ -100,7 +93,7 @@ def load(folder: str | Path) -> Model:
     document, tensors = read_folder(Path(folder))
     anchors = tensors.get("anchors", torch.empty(0, 0, dtype=torch.float64))
     manifold = _build("manifold", document, tensors, MANIFOLDS)
-    distribution = _build("distribution", document, tensors, DISTRIBUTIONS, manifold, anchors)
+    distribution = _build("distribution", document, tensors, DENSITIES, manifold, anchors)
     inspection, notes, training = document.get("inspection", {}), document.get("notes", []), document.get("training", {})
     if not isinstance(inspection, dict) or not isinstance(notes, list) or not isinstance(training, dict):
         raise CheckpointError("model.json: inspection or training is not an object or notes are not a list; the file was altered")
@@ -130,9 +123,9 @@ def fit(
         manifold: "implicit" learns a constraint; "atlas" covers its zero set by charts as well (dimensions 1 to 3); "auto" is "implicit", which needs less time
             and has the same points; a `Manifold` is taken as given.
         density: "uniform"; "energy" learns where on M the data lie (`distributions.energy.fit`); "charts" learns that as a mixture over many small charts,
-        exactly
-            normalised and sampled (`distributions.charts.fit`), in dimensions 1 to 3; "diffusion" and "flow" learn it as what a field on M carries the uniform
-            distribution to (`distributions.diffusion.fit`, `distributions.flow.fit`); "auto" is "uniform", which is what the topology is verified on.
+            exactly normalised and sampled (`distributions.charts.fit`), in dimensions 1 to 3; "diffusion" and "flow" learn it as what a field on M carries
+            the uniform distribution to (`distributions.diffusion.fit`, `distributions.flow.fit`); "auto" is "uniform", which is what the topology is
+            verified on. Both names are looked up in tables, to which installed packages add (`topogen.densities`, `topogen.manifolds`).
         dim: dimension of M, estimated when None.
         seed: seeds the generator when none is given; same machine, versions, threads and seed: same bits.
         settings: steps, batch, rate of the training; inspection: an `Inspection` of the same points made before.
@@ -144,85 +137,68 @@ def fit(
 
     Raises InvalidInputError for unusable points or names, NotSupportedError for charts above dimension 3, DivergenceError when training fails.
     """
-    _check_choice("manifold", manifold, MANIFOLD_CHOICES)
-    _check_choice("density", density, DENSITY_CHOICES)
+    entry, kind = _density_called(density), _kind_called(manifold)
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
     cloud, _ = clean(points)
-    wanted = _Wanted(density, _context_of(context, points, density), density_settings, None if checkpoint is None else Path(checkpoint), quiet)
+    context = _context_of(context, points, entry)
+    file = None if checkpoint is None else Path(checkpoint)
+    if isinstance(kind, Manifold):
+        _check_dimension("density", entry, kind.dim, "density='energy'")
+        fitted = _given(cloud, kind, entry)
+    else:
+        inspection = inspect(cloud, dim=dim, generator=generator) if inspection is None else inspection
+        _check_dimension("density", entry, inspection.dim, "density='energy'")
+        _check_dimension("manifold", kind, inspection.dim, f"manifold={DEFAULT_MANIFOLD!r}")
+        fitted = _fitted(kind, cloud, inspection, closed, generator, settings=settings, checkpoint=file, quiet=quiet)
+    found = entry.fit(DensityRequest(cloud, fitted.manifold, fitted.anchors, generator, context, density_settings, _beside(file), quiet))
+    notes = (*_chosen(manifold, density), *fitted.notes, *found.notes)
+    return Model(fitted.manifold, found.distribution, fitted.anchors[:_ANCHORS], inspection.to_dict() if inspection else {}, notes, fitted.training)
+
+
+def _fitted(kind: ManifoldKind, cloud: Tensor, found: Inspection, closed: bool, generator: torch.Generator, **training: Any) -> FittedManifold:
+    """A manifold of that kind, decided by what the inspection found; `training`: settings, checkpoint, quiet."""
+    if kind.fit is None:
+        raise InvalidInputError(f"manifold: {kind.name!r} is a kind that is given, not fitted; pass a Manifold")
+    boundary, mixed = found.has_boundary and not closed, len(found.dimension.mixed) > 1
+    return kind.fit(ManifoldRequest(cloud, found.dim, generator, boundary=boundary, mixed=mixed, most_anchors=_ANCHORS, **training))
+
+
+def _given(cloud: Tensor, manifold: Manifold, density: Density) -> FittedManifold:
+    if cloud.shape[1] != manifold.ambient_dim:
+        raise InvalidInputError(f"manifold: {manifold!r} lies in R^{manifold.ambient_dim}, the points in R^{cloud.shape[1]}")
+    projection = manifold.project(cloud)
+    anchors = projection.points[projection.converged].detach()
+    if len(anchors) < manifold.dim + 2:
+        raise InvalidInputError(f"manifold: only {len(anchors)} of {len(cloud)} points project onto {manifold!r}")
+    return FittedManifold(manifold, anchors, (f"manifold: given; density: {density.name}",))
+
+
+def _chosen(manifold: str | Manifold, density: str) -> tuple[str, ...]:
+    """What "auto" has chosen, and why."""
     if isinstance(manifold, Manifold):
-        _check_dimension(density, manifold.dim)
-        return _given(cloud, manifold, wanted, inspection, generator)
-    found = inspection if inspection is not None else inspect(cloud, dim=dim, generator=generator)
-    _check_dimension(density, found.dim)
-    fitted = fit_implicit(
-        cloud, found.dim, boundary=found.has_boundary and not closed, pieces=len(found.dimension.mixed) > 1, settings=settings, generator=generator,
-        checkpoint=None if checkpoint is None else Path(checkpoint), quiet=quiet,
-    )  # fmt: skip
-    return _assemble(fitted, found, cloud, manifold, wanted, generator)
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What is asked of the density."""
-
-    density: str
-    context: Tensor | None
-    settings: Settings | None
-    checkpoint: Path | None
-    quiet: bool
-
-
-def _assemble(fitted: Fitted, found: Inspection, cloud: Tensor, manifold: str, wanted: _Wanted, generator: torch.Generator) -> Model:
-    chosen = []
+        return ()
+    notes = []
     if manifold == "auto":
-        chosen.append("manifold: implicit, which charts are not needed for; manifold='atlas' adds coordinates and certificates")
-    if wanted.density == "auto":
-        chosen.append(
-            "density: uniform, on which the topology is verified; density='energy', 'charts', 'diffusion' or 'flow' learns where on the manifold the data lie"
-        )
-    anchors = fitted.anchors[:_ANCHORS]
-    charted = learn_atlas(fitted.manifold, anchors, generator=generator, quiet=wanted.quiet) if manifold == "atlas" else None
-    learned = fitted.manifold if charted is None else charted.atlas
-    distribution, said = _density(wanted, learned, cloud, anchors, generator)
-    notes = (*chosen, *fitted.notes, *(charted.notes if charted is not None else ()), *said)
-    return Model(learned, distribution, anchors, found.to_dict(), notes, fitted.summary())
+        notes.append(f"manifold: {DEFAULT_MANIFOLD}, which charts are not needed for; manifold='atlas' adds coordinates and certificates")
+    if density == "auto":
+        others = [repr(name) for name in DENSITIES if name != DEFAULT_DENSITY]
+        listed = f"{', '.join(others[:-1])} or {others[-1]}"
+        notes.append(f"density: {DEFAULT_DENSITY}, on which the topology is verified; density={listed} learns where on the manifold the data lie")
+    return tuple(notes)
 
 
-def _density(
-    wanted: _Wanted, manifold: Manifold, cloud: Tensor, anchors: Tensor, generator: torch.Generator
-) -> tuple[torch.distributions.Distribution, tuple[str, ...]]:
-    """The distribution of that name, and what is to be said about it."""
-    if wanted.density == "charts":
-        cover = manifold.points if isinstance(manifold, Atlas) else None
-        charted = fit_fine_charts(cloud, ground_of(manifold), cover=cover, generator=generator)
-        return charted.distribution, charted.report.notes
-    if wanted.density == "energy":
-        fitted = fit_energy(cloud, ground_of(manifold), generator=generator, quiet=wanted.quiet)
-        return fitted.distribution, fitted.notes
-    if wanted.density in ("diffusion", "flow"):
-        return _carried(wanted, ground_of(manifold), cloud, anchors, generator)
-    return Uniform(manifold, points=anchors, generator=generator), ()
+def _beside(file: Path | None) -> Path | None:
+    """The file that the training of a density resumes from."""
+    return None if file is None else file.with_name(f"{file.name}.density")
 
 
-def _carried(
-    wanted: _Wanted, manifold: Manifold, cloud: Tensor, anchors: Tensor, generator: torch.Generator
-) -> tuple[torch.distributions.Distribution, tuple[str, ...]]:
-    """A diffusion or a flow on M."""
-    fit_one = fit_diffusion if wanted.density == "diffusion" else fit_flow
-    file = None if wanted.checkpoint is None else wanted.checkpoint.with_name(f"{wanted.checkpoint.name}.density")
-    uniform = Uniform(manifold, points=anchors, generator=generator)
-    found = fit_one(
-        cloud, manifold, context=wanted.context, settings=wanted.settings, uniform=uniform, generator=generator, checkpoint=file, quiet=wanted.quiet
-    )
-    return found.distribution, found.notes
-
-
-def _context_of(context: Tensor | None, points: Any, density: str) -> Tensor | None:
+def _context_of(context: Tensor | None, points: Any, density: Density) -> Tensor | None:
     """The contexts of the distinct points."""
     if context is None:
         return None
-    if density not in ("diffusion", "flow"):
-        raise InvalidInputError(f"context: only a diffusion or flow depends on one, found density={density!r}")
+    if not density.takes_context:
+        able = " or ".join(name for name, entry in DENSITIES.items() if entry.takes_context)
+        raise InvalidInputError(f"context: only a density of kind {able} depends on one, found density={density.name!r}")
     rows = distinct(points)
     context = torch.as_tensor(context)
     found = len(as_points(points))
@@ -231,56 +207,48 @@ def _context_of(context: Tensor | None, points: Any, density: str) -> Tensor | N
     return context[rows]
 
 
-def _given(cloud: Tensor, manifold: Manifold, wanted: _Wanted, inspection: Inspection | None, generator: torch.Generator) -> Model:
-    if cloud.shape[1] != manifold.ambient_dim:
-        raise InvalidInputError(f"manifold: {manifold!r} lies in R^{manifold.ambient_dim}, the points in R^{cloud.shape[1]}")
-    projection = manifold.project(cloud)
-    anchors = projection.points[projection.converged].detach()
-    if len(anchors) < manifold.dim + 2:
-        raise InvalidInputError(f"manifold: only {len(anchors)} of {len(cloud)} points project onto {manifold!r}")
-    found = {} if inspection is None else inspection.to_dict()
-    distribution, said = _density(wanted, manifold, cloud, anchors, generator)
-    density = "uniform" if wanted.density == "auto" else wanted.density
-    return Model(manifold, distribution, anchors[:_ANCHORS], found, (f"manifold: given; density: {density}", *said))
+def _check_dimension(argument: str, entry: Density | ManifoldKind, dim: int, way_out: str) -> None:
+    if entry.highest_dim is not None and dim > entry.highest_dim:
+        raise NotSupportedError(f"{argument}: {entry.name} is made for dimensions 1 to {entry.highest_dim}, found {dim}; use {way_out}")
 
 
-def _check_dimension(density: str, dim: int) -> None:
-    if density == "charts" and dim > CHARTED:
-        raise NotSupportedError(f"density: charts cover dimensions 1 to {CHARTED}, found {dim}; use density='energy'")
+def _density_called(name: object) -> Density:
+    if name == "auto":
+        return DENSITIES[DEFAULT_DENSITY]
+    if not isinstance(name, str) or name not in DENSITIES:
+        raise InvalidInputError(f"density: expected one of auto, {', '.join(DENSITIES)}, found {name!r}")
+    return DENSITIES[name]
 
 
-def _check_ground(manifold: Manifold, distribution: object) -> None:
-    """A file holds a mixture's charts but not the set they describe, which is the model's own."""
-    sheet = distribution.atlas.sheet if isinstance(distribution, ChartMixture) else None
-    if sheet is not None and sheet is not ground_of(manifold):
-        raise NotSupportedError(f"save: the density lies on {sheet!r}, the model on another manifold; build the charts on the model's manifold")
+def _kind_called(name: object) -> Manifold | ManifoldKind:
+    if isinstance(name, Manifold):
+        return name
+    if name == "auto":
+        return MANIFOLDS[DEFAULT_MANIFOLD]
+    if not isinstance(name, str) or name not in MANIFOLDS or MANIFOLDS[name].fit is None:
+        fitted = ", ".join(each for each, kind in MANIFOLDS.items() if kind.fit is not None)
+        raise InvalidInputError(f"manifold: expected one of auto, {fitted} or a Manifold, found {name!r}")
+    return MANIFOLDS[name]
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value in choices or (name == "manifold" and isinstance(value, Manifold)):
-        return
-    also = " or a Manifold" if name == "manifold" else ""
-    raise InvalidInputError(f"{name}: expected one of {', '.join(choices)}{also}, found {value!r}")
+E = TypeVar("E", Density, ManifoldKind)
 
 
-def _describe(thing: Any, registry: Mapping[str, Kind]) -> Description:
-    kind = kind_of(thing, registry)
-    if kind is None:
-        raise NotSupportedError(f"save: {type(thing).__name__} is not registered; add a Kind for it to topogen.registry")
-    if isinstance(thing, ImplicitManifold) and not isinstance(thing.constraint, torch.nn.Module):
-        raise NotSupportedError("save: the constraint is a plain function, which a file cannot hold; only learned constraints can be saved")
-    config, tensors = kind.describe(thing)
-    return Description(kind.name, config, tensors)
+def _entry(table: Table[E], thing: object) -> E:
+    entry = table.covering(thing)
+    if entry is None:
+        raise NotSupportedError(f"save: {type(thing).__name__} is not registered; add an entry point to the group {table.group} (docs/own-density.md)")
+    return entry
 
 
-def _build(part: str, document: Mapping[str, Any], tensors: Mapping[str, Tensor], registry: Mapping[str, Kind], *context: Any) -> Any:
+def _build(part: str, document: Mapping[str, Any], tensors: Mapping[str, Tensor], table: Mapping[str, Any], *context: Any) -> Any:
     entry = document.get(part)
     entry = entry if isinstance(entry, dict) else {}
     name, config = entry.get("kind"), entry.get("config")
-    if not isinstance(name, str) or name not in registry or not isinstance(config, dict):
-        raise CheckpointError(f"model.json: {part} of kind {name!r} is not registered; known are {', '.join(registry)}")
+    if not isinstance(name, str) or name not in table or not isinstance(config, dict):
+        raise CheckpointError(f"model.json: {part} of kind {name!r} is not registered; known are {', '.join(table)}")
     own = {key.removeprefix(f"{part}."): tensor for key, tensor in tensors.items() if key.startswith(f"{part}.")}
     try:
-        return registry[name].build(config, own, *context)
+        return table[name].build(config, own, *context)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"model.json: {part} cannot be built from its configuration ({error}); the file was altered") from error

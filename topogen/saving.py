@@ -1,11 +1,11 @@
-"""Saved models: a folder with one JSON document and one safetensors file, read against a registry, nothing unpickled.
+"""Saved models: a folder with one JSON document and one safetensors file, read against tables of kinds, nothing unpickled.
 
     FOLDER/model.json                  schema_version, kinds, configurations, inspection, SHA-256 of the tensors
     FOLDER/tensors-<hash>.safetensors  every tensor, named manifold.* or distribution.* or anchors
 
 The tensors are written first under a name of their own hash and the JSON replaces the old one last, both through a temporary file, so a save that
-is cut short leaves the previous model whole. A kind is one `Kind` in `MANIFOLDS` or `DISTRIBUTIONS`: how to describe an object by plain values and
-tensors, and how to build it from them; names outside the registry are refused.
+is cut short leaves the previous model whole. The tables `MANIFOLDS` and `DENSITIES` say how an object is described by
+plain values and tensors, and built from them; names outside of them are refused.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,34 +26,10 @@ from torch import Tensor
 from topogen.errors import CheckpointError
 from topogen.training.checkpoints import replace_file
 
-__all__ = ["SCHEMA_VERSION", "Description", "Kind", "check_folder", "kind_of", "read_folder", "write_folder"]
+__all__ = ["SCHEMA_VERSION", "check_folder", "read_folder", "write_folder"]
 
 SCHEMA_VERSION = 1
 _JSON = "model.json"
-
-
-@dataclass(frozen=True)
-class Description:
-    """An object as a registered kind's name, plain values that JSON takes, and tensors."""
-
-    kind: str
-    config: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How objects of one class are saved: `describe(object) -> (config, tensors)` and `build(config, tensors, *context) -> object`."""
-
-    name: str
-    covers: Callable[[Any], bool]
-    describe: Callable[[Any], tuple[Mapping[str, Any], Mapping[str, Tensor]]]
-    build: Callable[..., Any]
-
-
-def kind_of(thing: Any, registry: Mapping[str, Kind]) -> Kind | None:
-    """The first registered kind that covers an object, or None."""
-    return next((kind for kind in registry.values() if kind.covers(thing)), None)
 
 
 def check_folder(folder: Path) -> None:

@@ -6,8 +6,14 @@ import argparse
 import os
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from topogen._version import __version__
+
+if TYPE_CHECKING:
+    from topogen.distributions.base import Density
+    from topogen.learning.base import ManifoldKind
+    from topogen.tables import Table
 
 __all__ = ["MESHES", "parse_arguments", "wants_mesh"]
 
@@ -20,7 +26,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options of a call; exits with code 2 on a usage error, 0 after --help and --version."""
     parser = argparse.ArgumentParser(prog="topogen", description="Learn a manifold from a point cloud and verify its topology.", epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"topogen {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Verb)
     for name, help_text, build in _VERBS:
         verb = verbs.add_parser(name, help=help_text, description=help_text, epilog=EPILOG)
         build(verb)
@@ -166,16 +172,56 @@ def _fields(verb: argparse.ArgumentParser) -> None:
 
 def _learning(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "--manifold", choices=("auto", "implicit", "atlas"), default="auto", help="atlas: cover the learned zero set by charts as well, and certify them"
+        "--manifold", type=_manifold_name, default="auto", metavar="KIND", help="what is learned of the set; kinds are listed below (default: auto)"
     )
     verb.add_argument(
-        "--density", choices=("auto", "uniform", "energy", "charts", "diffusion", "flow"), default="auto",
-        help="what is learned on the manifold (default: uniform); charts: a mixture over small charts, exactly normalised, dimensions 1 to 3;"
-        " diffusion, flow: a field that carries the uniform distribution to the data within the manifold",
-    )  # fmt: skip
+        "--density", type=_density_name, default="auto", metavar="NAME", help="what is learned on the manifold; densities are listed below (default: auto)"
+    )
     verb.add_argument("--density-steps", type=_positive, metavar="N", help="training steps of a diffusion or flow (default 8000)")
     verb.add_argument("--closed", action="store_true", help="the manifold has no boundary; where data are missing there are gaps")
     verb.add_argument("--steps", type=_positive, help="training steps (default 4000)")
+
+
+def _manifold_name(text: str) -> str:
+    return text if text == "auto" else _one_of(text, [name for name, kind in _manifolds().items() if kind.fit is not None])
+
+
+def _density_name(text: str) -> str:
+    return text if text == "auto" else _one_of(text, list(_densities()))
+
+
+def _one_of(text: str, names: list[str]) -> str:
+    if text not in names:
+        raise argparse.ArgumentTypeError(f"expected one of auto, {', '.join(names)}, found {text!r}")
+    return text
+
+
+def _manifolds() -> Table[ManifoldKind]:
+    from topogen.learning.manifold_table import MANIFOLDS
+
+    return MANIFOLDS
+
+
+def _densities() -> Table[Density]:
+    from topogen.distributions.density_table import DENSITIES
+
+    return DENSITIES
+
+
+class _Verb(argparse.ArgumentParser):
+    """The parser of a verb. The tables are read when help that lists them is asked for: they import torch, which takes seconds."""
+
+    def format_help(self) -> str:
+        """The help, with the kinds of manifolds and densities where the verb learns some."""
+        if any("--density" in action.option_strings for action in self._actions):
+            kinds = [(name, kind.help) for name, kind in _manifolds().items() if kind.fit is not None]
+            self.epilog = f"{_listed('manifolds', kinds)}{_listed('densities', [(name, entry.help) for name, entry in _densities().items()])}\n{EPILOG}"
+            self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_help()
+
+
+def _listed(title: str, rows: list[tuple[str, str]]) -> str:
+    return f"{title}:\n" + "".join(f"  {name:<22}{text}\n" for name, text in rows)
 
 
 def _common(verb: argparse.ArgumentParser) -> None:

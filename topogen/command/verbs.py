@@ -14,11 +14,7 @@ from torch import Tensor
 import topogen
 from topogen.command.arguments import MESHES, wants_mesh
 from topogen.command.user_function import load_function
-from topogen.distributions.charts.chart_mixture import ChartMixture
-from topogen.distributions.energy.energy import Energy
-from topogen.distributions.fields.continuous_flow import ContinuousFlow
-from topogen.distributions.fields.prepare import field_settings
-from topogen.distributions.uniform.estimate import Estimate
+from topogen.distributions import DENSITIES, DensityFacts
 from topogen.errors import InvalidInputError
 from topogen.manifolds import Atlas, shapes
 from topogen.manifolds.atlas.atlas import ground_of
@@ -99,9 +95,11 @@ def _drawn(model: topogen.Model, options: Namespace) -> Tensor:
     generator = torch.Generator().manual_seed(options.seed)
     if options.steps is None:
         return model.sample(options.n, generator=generator)
-    if not isinstance(model.distribution, ContinuousFlow):
+    density = DENSITIES.covering(model.distribution)
+    if density is None or not density.takes_steps:
         raise InvalidInputError(f"--steps: {options.model} has a density of type {type(model.distribution).__name__}, which takes no steps; leave it out")
-    return model.distribution.sample((options.n,), generator=generator, steps=options.steps)
+    drawn: Tensor = model.distribution.sample((options.n,), generator=generator, steps=options.steps)  # type: ignore[call-arg]
+    return drawn
 
 
 def project(options: Namespace, say: Say) -> Answer:
@@ -142,8 +140,9 @@ def score(options: Namespace, say: Say) -> Answer:
     text = f"mean log density {mean:.4f}{spread} nats of {int(on.sum())} points ({distribution}); {unprojected} points have no projection"
     text += f"; {impossible} lie where the density is 0 and are not in the mean" if impossible else ""
     document = {"mean_log_density": mean, "standard_error": error, "scored": int(on.sum()), "unprojected": unprojected, "zero_density": impossible}
-    facts, said = _normalizer(model.distribution)
-    return {**document, "distribution": distribution, **facts, "output": options.output}, text + said, 0
+    entry = DENSITIES.covering(model.distribution)
+    facts = DensityFacts() if entry is None else entry.facts(model.distribution)
+    return {**document, "distribution": distribution, **facts.values, "output": options.output}, "\n".join(part for part in (text, facts.text) if part), 0
 
 
 def _write_scores(options: Namespace, density: Tensor) -> None:
@@ -160,21 +159,6 @@ def _without_density(model: topogen.Model, points: Tensor) -> tuple[int, int]:
     """How many of the points without a finite log density are on the manifold all the same, and how many have no projection."""
     held = int(model.project(points).converged.sum()) if len(points) else 0
     return held, len(points) - held
-
-
-def _normalizer(distribution: object) -> tuple[dict[str, Any], str]:
-    """What the normalisation rests on, for distributions that have something to estimate there."""
-    if isinstance(distribution, Energy):
-        return {"log_normalizer": _plain(distribution.log_normalizer())}, ""
-    if isinstance(distribution, ChartMixture):
-        covered, count = distribution.covered, distribution.atlas.count
-        said = f"\nnormalised by the share of what its {count} charts draw that is on the manifold, {covered.value:.4f} +- {covered.standard_error:.4f}"
-        return {"charts": count, "covered": _plain(covered)}, said
-    return {}, ""
-
-
-def _plain(found: Estimate) -> dict[str, Any]:
-    return {"value": found.value, "standard_error": found.standard_error, "method": found.method}
 
 
 def verify(options: Namespace, say: Say) -> Answer:
@@ -273,7 +257,13 @@ def _settings(options: Namespace) -> Settings | None:
 
 
 def _density_settings(options: Namespace) -> Settings | None:
-    return None if options.density_steps is None else field_settings(options.density_steps)
+    if options.density_steps is None:
+        return None
+    density = DENSITIES.get(options.density)
+    if density is None or density.settings is None:
+        trained = ", ".join(name for name, entry in DENSITIES.items() if entry.settings is not None)
+        raise InvalidInputError(f"--density-steps: a density {options.density!r} is not trained by steps; use --density with one of {trained}, or leave it out")
+    return density.settings(options.density_steps)
 
 
 def _budget(options: Namespace) -> Budget | None:

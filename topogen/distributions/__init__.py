@@ -1,10 +1,12 @@
 """Probability densities on manifolds, all with respect to the d-dimensional volume measure except `Thickened`, which is a density of R^D.
 
-One density, one folder: the distribution and how it is fitted.
+One density, one folder: the distribution, how it is fitted, and its entry of the table `DENSITIES`.
 """
 
+from topogen.distributions.base import Density, DensityFacts, DensityRequest, FittedDensity
 from topogen.distributions.charts.chart_mixture import ChartMixture
 from topogen.distributions.charts.fit import FittedCharts, fit_charts, fit_fine_charts
+from topogen.distributions.density_table import DENSITIES
 from topogen.distributions.diffusion.diffusion import Diffusion
 from topogen.distributions.diffusion.fit import fit_diffusion
 from topogen.distributions.diffusion.reverse import inpaint, reverse_walk
@@ -21,11 +23,16 @@ from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.uniform import Uniform
 
 __all__ = [
+    "DENSITIES",
     "ChartMixture",
+    "Density",
+    "DensityFacts",
+    "DensityRequest",
     "Diffusion",
     "Energy",
     "Estimate",
     "FittedCharts",
+    "FittedDensity",
     "FittedEnergy",
     "FittedField",
     "FlowMatching",

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.distributions.fields.continuous_flow import ContinuousFlow
+from topogen.distributions.density_table import DENSITIES
 from topogen.errors import InvalidInputError, TopogenError
 from topogen.manifolds.atlas.atlas import ground_of
 from topogen.model import Model
@@ -130,7 +130,8 @@ def _coloured_points(panel: Any, model: Model, drawn: Tensor, frame: tuple[Tenso
 
 def _pool(model: Model, drawn: Tensor) -> Tensor:
     """Uniform points of M where the model knows some, and samples elsewhere."""
-    return thin(model.distribution.base.ground.pool if isinstance(model.distribution, ContinuousFlow) else drawn)
+    density = DENSITIES.covering(model.distribution)
+    return thin(drawn if density is None or density.pool is None else density.pool(model.distribution))
 
 
 def _range(values: Tensor) -> tuple[float, float]:

@@ -22,9 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.distributions.diffusion.diffusion import Diffusion
-from topogen.distributions.diffusion.reverse import reverse_walk
-from topogen.distributions.fields.continuous_flow import ContinuousFlow
+from topogen.distributions.density_table import DENSITIES
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError, MissingDependencyError, TopogenError
@@ -69,8 +67,9 @@ class Outcome:
     def volume(self) -> Estimate:
         """The volume of M; a distribution that is not uniform does not know it with an error, so it is measured again."""
         model = self.model
-        if isinstance(model.distribution, Uniform):
-            return model.distribution.volume
+        known = getattr(model.distribution, "volume", None)
+        if isinstance(known, Estimate):
+            return known
         return Uniform(model.manifold, points=model.anchors, generator=torch.Generator().manual_seed(self.verification.seed or 0)).volume
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,7 +86,7 @@ class Outcome:
             "manifold": repr(self.model.manifold),
             "dim": self.model.manifold.dim,
             "boundary": self.inspection.has_boundary,
-            "volume": {"value": volume.value, "standard_error": volume.standard_error, "method": volume.method},
+            "volume": volume.to_dict(),
             "mesh": None if self.mesh is None else self.mesh.to_dict(),
             "no_mesh": self.no_mesh or None,
             "certificate": None if self.certificate is None else self.certificate.to_dict(),
@@ -186,17 +185,18 @@ def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
             draw_strata(place / "singular.png", points, outcome.inspection.strata)
         if isinstance(outcome.model.manifold, Atlas):
             draw_atlas(place / "atlas.png", outcome.model.manifold)
-        _draw_carried(place, outcome, points)
+        _draw_distribution(place, outcome, points)
 
 
-def _draw_carried(place: Path, outcome: Outcome, points: Tensor) -> None:
-    """The density of a diffusion or flow, and how a diffusion gets there."""
+def _draw_distribution(place: Path, outcome: Outcome, points: Tensor) -> None:
+    """The density of the model, and how its samples get there, as far as its entry in the table can show them."""
     distribution = outcome.model.distribution
-    if isinstance(distribution, ContinuousFlow):
+    density = DENSITIES.covering(distribution)
+    if density is not None and density.pool is not None:
         draw_density(place / "density.png", outcome.model, points, samples=outcome.samples, mesh=outcome.mesh)
-    if isinstance(distribution, Diffusion):
+    if density is not None and density.stages is not None:
         generator = torch.Generator().manual_seed(outcome.verification.seed or 0)
-        draw_walk(place / "walk.png", reverse_walk(distribution, WALKERS, steps=WALK_STEPS, generator=generator, keep=STAGES, since=distribution.unit**2))
+        draw_walk(place / "walk.png", density.stages(distribution, WALKERS, WALK_STEPS, generator, STAGES))
 
 
 def _draw_topology(found: Inspection, points: Tensor, path: Path) -> None:

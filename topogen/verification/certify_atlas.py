@@ -249,4 +249,4 @@ def _plain(betti: Betti) -> dict[str, list[int] | None]:
 
 
 def _estimate(found: Estimate | None) -> dict[str, Any] | None:
-    return None if found is None else {"value": found.value, "standard_error": found.standard_error, "method": found.method}
+    return None if found is None else found.to_dict()

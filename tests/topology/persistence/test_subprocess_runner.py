@@ -10,7 +10,8 @@ import torch
 from topogen.errors import BudgetExceeded, EngineError
 from topogen.manifolds import shapes
 from topogen.topology import Budget, persistence
-from topogen.topology.persistence import engine, subprocess_runner
+from topogen.topology.persistence import engine
+from topogen.topology.persistence.subprocess_runner import run_in_subprocess
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
 
@@ -46,12 +47,12 @@ def test_the_same_bars_behind_the_wall(name):
 @linux
 def test_memory_that_runs_out_is_an_exception():
     with pytest.raises(BudgetExceeded, match="needs more than"):
-        subprocess_runner.run_in_subprocess("alpha", {"cloud": cloud(20_000).numpy()}, Budget(max_bytes=50_000_000, wall=True), max_degree=2, fields=(2,))
+        run_in_subprocess("alpha", {"cloud": cloud(20_000).numpy()}, Budget(max_bytes=50_000_000, wall=True), max_degree=2, fields=(2,))
 
 
 def test_time_that_runs_out_is_an_exception():
     with pytest.raises(BudgetExceeded, match="needs more than 1 s"):
-        subprocess_runner.run_in_subprocess("alpha", {"cloud": cloud(60_000).numpy()}, Budget(max_bytes=2**33, max_seconds=1, wall=True), max_degree=2, fields=(2,))
+        run_in_subprocess("alpha", {"cloud": cloud(60_000).numpy()}, Budget(max_bytes=2**33, max_seconds=1, wall=True), max_degree=2, fields=(2,))
 
 
 @pytest.mark.parametrize("signal", ["SIGSEGV", "SIGABRT"])

@@ -6,6 +6,7 @@ held-out likelihood (`averaging`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar, cast
@@ -13,13 +14,16 @@ from typing import Generic, Protocol, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from topogen.distributions.base import DensityRequest, FittedDensity
 from topogen.distributions.fields.continuous_flow import TOLERANCE, ContinuousFlow
 from topogen.distributions.fields.prepare import PreparedData, field_settings
 from topogen.distributions.fields.vector_field import FieldNetwork
+from topogen.distributions.uniform.uniform import Uniform
+from topogen.manifolds.atlas.atlas import ground_of
 from topogen.training.averaging import Averaged
 from topogen.training.trainer import Settings, TrainingReport, TrainingState, train
 
-__all__ = ["FittedField", "Task", "train_field"]
+__all__ = ["FittedField", "Task", "fit_on_request", "train_field"]
 
 PER_BANK = 2000
 JUDGED, JUDGED_TOLERANCE = 1000, 5e-3
@@ -79,6 +83,16 @@ def train_field(
     notes = (*prepared.notes, f"density: {label}, {training.steps} steps, held-out log likelihood {likelihood:.4f} nats")
     best = task.density(cast(FieldNetwork, learner.averaged.best), TOLERANCE)
     return FittedField(best, likelihood, training, notes), learner.material
+
+
+def fit_on_request(fit: Callable[..., FittedField[Density]], request: DensityRequest) -> FittedDensity:
+    """What `fit_diffusion` or `fit_flow` makes of a request."""
+    manifold = ground_of(request.manifold)
+    found = fit(
+        request.points, manifold, context=request.context, settings=request.settings, generator=request.generator, checkpoint=request.checkpoint,
+        uniform=Uniform(manifold, points=request.anchors, generator=request.generator), quiet=request.quiet,
+    )  # fmt: skip
+    return FittedDensity(found.distribution, found.notes)
 
 
 class _Learner(nn.Module, Generic[Material, Density]):

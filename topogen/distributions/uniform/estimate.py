@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 __all__ = ["Estimate"]
 
@@ -14,6 +15,10 @@ class Estimate:
     value: float
     standard_error: float
     method: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The three as plain values."""
+        return asdict(self)
 
     def __str__(self) -> str:
         return f"{self.value:.6g} +- {self.standard_error:.2g} ({self.method})"

@@ -1,0 +1,91 @@
+"""Mixtures over charts in the table of densities. A file holds the charts, but not the sheet they lie on: that is the model's own manifold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from topogen.distributions.base import Density, DensityFacts, DensityRequest, FittedDensity, Saved
+from topogen.distributions.charts.ball_densities import BallBase, Bump
+from topogen.distributions.charts.ball_flow import BallFlow
+from topogen.distributions.charts.chart_mixture import ChartMixture
+from topogen.distributions.charts.fit import fit_fine_charts
+from topogen.distributions.uniform.uniform import LARGEST_DIMENSION
+from topogen.errors import NotSupportedError
+from topogen.manifolds.atlas.atlas import Atlas, ground_of
+from topogen.manifolds.atlas.saved_atlas import build_cover, describe_cover, part
+from topogen.manifolds.base import Manifold
+
+__all__ = ["ENTRY", "build_mixture", "describe_mixture"]
+
+_FLOW = ("power", "bins", "width", "code")
+
+
+def describe_mixture(mixture: ChartMixture) -> Saved:
+    """The mixture without the sheet of its charts."""
+    config, tensors = describe_cover(mixture.atlas)
+    base, learned = _describe_base(mixture.base)
+    shares = {"weights": mixture.weights, "kept": mixture.kept, "kept_error": mixture.kept_error}
+    return config | {"sheet": "own" if mixture.atlas.sheet is None else "ground", "base": base}, {**tensors, **shares, **learned}
+
+
+def build_mixture(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold) -> ChartMixture:
+    """The mixture again, its charts on the set that `manifold` describes."""
+    atlas = build_cover(config, tensors, {"own": None, "ground": ground_of(manifold)}[config["sheet"]])
+    base = _build_base(config["base"], part(tensors, "base."), atlas)
+    return ChartMixture(atlas, tensors["weights"], base=base, kept=tensors["kept"], kept_error=tensors["kept_error"])
+
+
+def _describe_base(base: BallBase) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if isinstance(base, Bump):
+        return {"kind": "bump", "power": base.power}, {}
+    if isinstance(base, BallFlow):
+        return {"kind": "flow"} | {name: getattr(base, name) for name in _FLOW}, {f"base.{name}": value for name, value in base.state_dict().items()}
+    raise NotSupportedError(f"save: a base of type {type(base).__name__} is not registered; use Bump or BallFlow")
+
+
+def _build_base(config: Mapping[str, Any], state: Mapping[str, Tensor], atlas: Atlas) -> BallBase:
+    if config["kind"] == "bump":
+        return Bump(atlas.dim, float(config["power"]))
+    if config["kind"] != "flow":
+        raise ValueError(f"a base of kind {config['kind']!r}")
+    flow = BallFlow(atlas.count, atlas.dim, **{name: config[name] for name in _FLOW}).to(state["codes"].dtype)
+    flow.load_state_dict(dict(state))
+    return flow.requires_grad_(False)
+
+
+def _fit(request: DensityRequest) -> FittedDensity:
+    cover = None if request.manifold is ground_of(request.manifold) and not isinstance(request.manifold, Atlas) else request.manifold.points
+    found = fit_fine_charts(request.points, ground_of(request.manifold), cover=cover, generator=request.generator)
+    return FittedDensity(found.distribution, found.report.notes)
+
+
+def _describe(mixture: ChartMixture, manifold: Manifold) -> Saved:
+    sheet = mixture.atlas.sheet
+    if sheet is not None and sheet is not ground_of(manifold):
+        raise NotSupportedError(f"save: the density lies on {sheet!r}, the model on another manifold; build the charts on the model's manifold")
+    return describe_mixture(mixture)
+
+
+def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> ChartMixture:
+    return build_mixture(config, tensors, manifold)
+
+
+def _facts(mixture: ChartMixture) -> DensityFacts:
+    covered, count = mixture.covered, mixture.atlas.count
+    text = f"normalised by the share of what its {count} charts draw that is on the manifold, {covered.value:.4f} +- {covered.standard_error:.4f}"
+    return DensityFacts({"charts": count, "covered": covered.to_dict()}, text)
+
+
+ENTRY = Density(
+    "charts",
+    f"a mixture over many small charts, exactly normalised and drawn, dimensions 1 to {LARGEST_DIMENSION}",
+    _fit,
+    lambda thing: isinstance(thing, ChartMixture),
+    _describe,
+    _build,
+    highest_dim=LARGEST_DIMENSION,
+    facts=_facts,
+)
