@@ -11,7 +11,7 @@ import topogen
 
 ROOT = pathlib.Path(topogen.__file__).parent
 FLOORS = (
-    {"errors", "_version", "tables"},
+    {"errors", "_version", "entry_tables"},
     {"geometry", "points", "training"},
     {"manifolds", "saving"},
     {"sampling", "topology"},

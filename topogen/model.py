@@ -18,6 +18,7 @@ from torch import Tensor
 from topogen.distributions.base import Density, DensityRequest
 from topogen.distributions.density_table import DENSITIES
 from topogen.distributions.energy.energy import Energy
+from topogen.entry_tables import Table
 from topogen.errors import CheckpointError, InvalidInputError, NotSupportedError
 from topogen.inspection import Inspection, inspect
 from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest
@@ -25,7 +26,6 @@ from topogen.learning.manifold_table import MANIFOLDS
 from topogen.manifolds.base import Manifold, Projection
 from topogen.points import as_points, clean, distinct
 from topogen.saving import read_folder, write_folder
-from topogen.tables import Table
 from topogen.training.trainer import Settings
 
 __all__ = ["Model", "fit", "load"]

@@ -114,7 +114,9 @@ def test_steps_that_a_density_does_not_take(site, cloud, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["test_exponential_tilt.py", "test_hypersphere.py", "test_three_scales.py"])
 def test_the_law_suites_of_the_pages_pass(site, name):
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(site), name], cwd=site, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(site), name], cwd=site, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout[-3000:]
 
 

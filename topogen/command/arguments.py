@@ -12,8 +12,8 @@ from topogen._version import __version__
 
 if TYPE_CHECKING:
     from topogen.distributions.base import Density
+    from topogen.entry_tables import Table
     from topogen.learning.base import ManifoldKind
-    from topogen.tables import Table
 
 __all__ = ["MESHES", "parse_arguments", "wants_mesh"]
 

@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 Answer = tuple[dict[str, Any], str, int]
 
 
-def inspect(options: Namespace, say: Say) -> Answer:
+def _inspect(options: Namespace, say: Say) -> Answer:
     """Find out what a cloud is, or what a saved model is."""
     if os.path.isdir(options.cloud):
         return _inspect_model(options)
@@ -53,7 +53,7 @@ def _inspect_model(options: Namespace) -> Answer:
     return {"model": options.cloud, **facts}, "\n".join(lines), 0
 
 
-def fit(options: Namespace, say: Say) -> Answer:
+def _fit(options: Namespace, say: Say) -> Answer:
     """Learn a model and save it."""
     target = Path(options.output)
     _check_place(target, options.cloud)
@@ -72,7 +72,7 @@ def fit(options: Namespace, say: Say) -> Answer:
     return {"model": str(target), **facts}, text, 0
 
 
-def sample(options: Namespace, say: Say) -> Answer:
+def _sample(options: Namespace, say: Say) -> Answer:
     """Draw points, or write the zero set as a mesh."""
     target = Path(options.output)
     _check_file(target)
@@ -102,7 +102,7 @@ def _drawn(model: topogen.Model, options: Namespace) -> Tensor:
     return drawn
 
 
-def project(options: Namespace, say: Say) -> Answer:
+def _project(options: Namespace, say: Say) -> Answer:
     """Bring points onto the manifold; those that do not converge are left out of the file and counted."""
     target = Path(options.output)
     _check_file(target, options.cloud)
@@ -120,7 +120,7 @@ def project(options: Namespace, say: Say) -> Answer:
     return {"output": str(target), "converged": kept, "unconverged": lost, "unconverged_rows": rows, "distance": distance}, text, 0
 
 
-def score(options: Namespace, say: Say) -> Answer:
+def _score(options: Namespace, say: Say) -> Answer:
     """Log density of points with respect to the volume of the model's manifold, in data units."""
     if options.output is not None:
         _check_file(Path(options.output), options.cloud)
@@ -161,7 +161,7 @@ def _without_density(model: topogen.Model, points: Tensor) -> tuple[int, int]:
     return held, len(points) - held
 
 
-def verify(options: Namespace, say: Say) -> Answer:
+def _verify(options: Namespace, say: Say) -> Answer:
     """Confirm or refute the topology of a cloud or a saved model."""
     subject = topogen.load(options.subject) if os.path.isdir(options.subject) else _mesh_or_cloud(options)
     named = options.against is None or names_topology(options.against)
@@ -181,7 +181,7 @@ def verify(options: Namespace, say: Say) -> Answer:
     return found.to_dict(), found.to_text(), found.exit_code
 
 
-def compare(options: Namespace, say: Say) -> Answer:
+def _compare(options: Namespace, say: Say) -> Answer:
     """Put two clouds side by side."""
     from topogen.topology.comparison.compare import compare as compare_clouds
 
@@ -193,7 +193,7 @@ def compare(options: Namespace, say: Say) -> Answer:
     return found.to_dict(), found.to_text(), 0
 
 
-def list_shapes(options: Namespace, say: Say) -> Answer:
+def _list_shapes(options: Namespace, say: Say) -> Answer:
     """The table of shapes, or samples of one."""
     if options.name is None:
         rows = [_shape_row(name) for name in shapes.SHAPES]
@@ -212,7 +212,7 @@ def list_shapes(options: Namespace, say: Say) -> Answer:
     return {"output": options.output, "n": options.n}, f"wrote {options.output}: {options.n} points of {options.name}", 0
 
 
-def run(options: Namespace, say: Say) -> Answer:
+def _run(options: Namespace, say: Say) -> Answer:
     """Everything in a row."""
     from topogen.report.run import run as run_all
 
@@ -227,15 +227,15 @@ def run(options: Namespace, say: Say) -> Answer:
 
 
 VERBS: dict[str, Callable[[Namespace, Say], Answer]] = {
-    "inspect": inspect,
-    "fit": fit,
-    "sample": sample,
-    "project": project,
-    "score": score,
-    "verify": verify,
-    "compare": compare,
-    "shapes": list_shapes,
-    "run": run,
+    "inspect": _inspect,
+    "fit": _fit,
+    "sample": _sample,
+    "project": _project,
+    "score": _score,
+    "verify": _verify,
+    "compare": _compare,
+    "shapes": _list_shapes,
+    "run": _run,
 }
 
 

@@ -18,7 +18,7 @@ from topogen.distributions.fields.training import FittedField
 from topogen.distributions.flow.fit import fit_flow
 from topogen.distributions.flow.flow import FlowMatching
 from topogen.distributions.mixture import Mixture
-from topogen.distributions.thickened import Thickened
+from topogen.distributions.thickened import Thickened, same_measure
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.uniform import Uniform
 
@@ -49,4 +49,5 @@ __all__ = [
     "fit_flow",
     "inpaint",
     "reverse_walk",
+    "same_measure",
 ]

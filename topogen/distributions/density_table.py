@@ -6,7 +6,7 @@ from topogen.distributions.diffusion.diffusion_entry import ENTRY as DIFFUSION
 from topogen.distributions.energy.energy_entry import ENTRY as ENERGY
 from topogen.distributions.flow.flow_entry import ENTRY as FLOW
 from topogen.distributions.uniform.uniform_entry import ENTRY as UNIFORM
-from topogen.tables import Table
+from topogen.entry_tables import Table
 
 __all__ = ["DENSITIES"]
 

@@ -1,10 +1,10 @@
 """`MANIFOLDS`: every kind of manifold that `fit` and files know by name, and those of the entry point group `topogen.manifolds`."""
 
+from topogen.entry_tables import Table
 from topogen.learning.atlas.atlas_entry import atlas_entry
 from topogen.learning.base import ManifoldKind
 from topogen.learning.implicit.implicit_entry import ENTRY as IMPLICIT
 from topogen.learning.shape_entry import ENTRY as SHAPE
-from topogen.tables import Table
 
 __all__ = ["MANIFOLDS"]
 

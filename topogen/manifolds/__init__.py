@@ -6,6 +6,7 @@ from topogen.manifolds.arithmetic import Union, intersection, meeting_points
 from topogen.manifolds.atlas.atlas import Atlas
 from topogen.manifolds.atlas.flow_charts import FlowCharts
 from topogen.manifolds.atlas.graph_charts import Charts, GraphCharts
+from topogen.manifolds.atlas.laplacian import eigenfunctions
 from topogen.manifolds.base import Manifold, Projection
 from topogen.manifolds.geodesic_solver import GeodesicSolver
 from topogen.manifolds.implicit.boundary_gate import Gate
@@ -25,6 +26,7 @@ __all__ = [
     "LocalPolynomialManifold",
     "Union",
     "adapt",
+    "eigenfunctions",
     "intersection",
     "meeting_points",
     "shapes",

@@ -48,7 +48,10 @@ def _arrays(handle: BinaryIO, suffix: str, size: int, max_points: int) -> tuple[
     if suffix == "stl" and _is_binary_stl(handle, size):
         return _read_stl_binary(handle, size, max_points)
     polygons = Polygons(max_points)
-    {"off": read_off, "obj": read_obj, "stl": read_stl_text}[suffix](handle, size, polygons)
+    if suffix == "off":
+        read_off(handle, size, polygons)
+    else:
+        {"obj": read_obj, "stl": read_stl_text}[suffix](handle, polygons)
     return polygons.arrays()
 
 

@@ -64,7 +64,7 @@ def _counted(tokens: list[bytes], line: int) -> list[int]:
     return integers(tokens[1 : count + 1], line)
 
 
-def read_obj(handle: BinaryIO, size: int, polygons: Polygons) -> None:
+def read_obj(handle: BinaryIO, polygons: Polygons) -> None:
     """OBJ: `v x y z` and `f i j k ...` with indices counted from 1, or from the last vertex backwards when negative."""
     for line, tokens in _continued(text_lines(handle, b"#")):
         if tokens[0] == b"v":
@@ -98,7 +98,7 @@ def _obj_corners(tokens: list[bytes], n_vertices: int, line: int) -> list[int]:
     return [index - 1 if index > 0 else n_vertices + index for index in indices]
 
 
-def read_stl_text(handle: BinaryIO, size: int, polygons: Polygons) -> None:
+def read_stl_text(handle: BinaryIO, polygons: Polygons) -> None:
     """ASCII STL: three `vertex x y z` between `facet` and `endfacet`, solids closed by `endsolid`."""
     closed, corners = True, 0
     for line, tokens in text_lines(handle):

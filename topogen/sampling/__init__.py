@@ -1,8 +1,9 @@
 """Markov chains on manifolds: an engine for many chains as one tensor, kernels, and how well they mix."""
 
+from topogen.sampling.arviz_bridge import to_arviz
 from topogen.sampling.brownian import brownian, brownian_paths
 from topogen.sampling.chains import Kernel, Proposal, Run, first_step, run_chains, warm_up
-from topogen.sampling.diagnostics import autocorrelation_time, bulk_ess, effective_sample_size, rank_r_hat, split_r_hat, tail_ess
+from topogen.sampling.diagnostics import autocorrelation_time, bulk_ess, effective_sample_size, mean_ess, mean_standard_error, rank_r_hat, split_r_hat, tail_ess
 from topogen.sampling.hmc import HamiltonianMonteCarlo
 from topogen.sampling.jumps import PlaneJump
 from topogen.sampling.kernels import KERNELS, sample
@@ -30,12 +31,15 @@ __all__ = [
     "bulk_ess",
     "effective_sample_size",
     "first_step",
+    "mean_ess",
+    "mean_standard_error",
     "mixture",
     "rank_r_hat",
     "run_chains",
     "sample",
     "split_r_hat",
     "tail_ess",
+    "to_arviz",
     "visits",
     "weighted_mean",
     "warm_up",

@@ -22,7 +22,7 @@ from torch import Tensor
 from topogen.distributions.charts.chart_mixture import Components
 from topogen.geometry.neighbours import pairs_within
 
-__all__ = ["Fold", "Neighbours", "Schedule", "Table", "best_schedule", "neighbours_of", "weights_after"]
+__all__ = ["Fold", "Neighbours", "Schedule", "DensityTable", "best_schedule", "neighbours_of", "weights_after"]
 
 FLOOR = 1e-6
 ROUNDS = 200
@@ -47,7 +47,7 @@ class Neighbours:
         return (1 - amount) * weights + amount * passed
 
 
-class Table:
+class DensityTable:
     """p_k(x_i) of n points and K components as a sparse matrix, every row divided by its largest entry exp(top_i)."""
 
     def __init__(self, held: Components, n: int, count: int) -> None:
@@ -78,8 +78,8 @@ class Table:
 class Fold(NamedTuple):
     """Points to learn from and points held out."""
 
-    train: Table
-    held_out: Table
+    train: DensityTable
+    held_out: DensityTable
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def best_schedule(folds: Sequence[Fold], neighbours: Neighbours, rounds: int = R
     return max(tried, key=lambda found: found.held_out)
 
 
-def weights_after(schedule: Schedule, table: Table, neighbours: Neighbours) -> Tensor:
+def weights_after(schedule: Schedule, table: DensityTable, neighbours: Neighbours) -> Tensor:
     """Weights (K,) after the schedule's rounds over all points of a table, from equal ones."""
     weights = _equal(neighbours)
     for _ in range(schedule.rounds):
@@ -131,7 +131,7 @@ def _held_out(folds: Sequence[Fold], weights: Sequence[Tensor]) -> float:
     return sum(fold.held_out.mean_log_density(w) for fold, w in zip(folds, weights, strict=True)) / len(folds)
 
 
-def _round(table: Table, neighbours: Neighbours, amount: float, weights: Tensor) -> Tensor:
+def _round(table: DensityTable, neighbours: Neighbours, amount: float, weights: Tensor) -> Tensor:
     mixed = neighbours.spread(table.mean_shares(weights), amount).clamp_min(FLOOR / len(weights))
     return mixed / mixed.sum()
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from topogen.distributions.charts.ball_densities import POWER, Bump
 from topogen.distributions.charts.ball_flow import BallFlow
 from topogen.distributions.charts.chart_mixture import ChartMixture, Components, kept_shares
-from topogen.distributions.charts.expectation_maximisation import Fold, Schedule, Table, best_schedule, neighbours_of, weights_after
+from topogen.distributions.charts.expectation_maximisation import DensityTable, Fold, Schedule, best_schedule, neighbours_of, weights_after
 from topogen.distributions.charts.fine_atlas import fine_atlas, folded_share
 from topogen.distributions.charts.flow_training import Pairs, train_flow
 from topogen.distributions.uniform.estimate import Estimate
@@ -235,12 +235,12 @@ def _fold(prepared: _Prepared, apart: Tensor) -> Fold:
     return Fold(_table(prepared, ~apart), _table(prepared, apart))
 
 
-def _table(prepared: _Prepared, mask: Tensor) -> Table:
+def _table(prepared: _Prepared, mask: Tensor) -> DensityTable:
     """The components at the points of a mask (n,), these numbered anew."""
     held, number = prepared.held, mask.cumsum(0) - 1
     keep = mask[held.row]
     chosen = Components(number[held.row[keep]], held.chart[keep], held.log_density[keep])
-    return Table(chosen, int(mask.sum()), prepared.mixture.atlas.count)
+    return DensityTable(chosen, int(mask.sum()), prepared.mixture.atlas.count)
 
 
 def _on(manifold: Manifold, points: Tensor) -> Tensor:

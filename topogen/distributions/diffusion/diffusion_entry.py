@@ -14,14 +14,14 @@ from topogen.distributions.diffusion.fit import fit_diffusion
 from topogen.distributions.diffusion.reverse import reverse_walk
 from topogen.distributions.fields.prepare import field_settings
 from topogen.distributions.fields.saved_field import build_base_and_field, describe_flow
-from topogen.distributions.fields.training import fit_on_request
+from topogen.distributions.fields.training import fit_field_on_request
 from topogen.manifolds.base import Manifold
 
 __all__ = ["ENTRY"]
 
 
 def _fit(request: DensityRequest) -> FittedDensity:
-    return fit_on_request(fit_diffusion, request)
+    return fit_field_on_request(fit_diffusion, request)
 
 
 def _describe(density: Diffusion, manifold: Manifold) -> Saved:

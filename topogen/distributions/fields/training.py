@@ -23,7 +23,7 @@ from topogen.manifolds.atlas.atlas import ground_of
 from topogen.training.averaging import Averaged
 from topogen.training.trainer import Settings, TrainingReport, TrainingState, train
 
-__all__ = ["FittedField", "Task", "fit_on_request", "train_field"]
+__all__ = ["FittedField", "Task", "fit_field_on_request", "train_field"]
 
 PER_BANK = 2000
 JUDGED, JUDGED_TOLERANCE = 1000, 5e-3
@@ -85,7 +85,7 @@ def train_field(
     return FittedField(best, likelihood, training, notes), learner.material
 
 
-def fit_on_request(fit: Callable[..., FittedField[Density]], request: DensityRequest) -> FittedDensity:
+def fit_field_on_request(fit: Callable[..., FittedField[Density]], request: DensityRequest) -> FittedDensity:
     """What `fit_diffusion` or `fit_flow` makes of a request."""
     manifold = ground_of(request.manifold)
     found = fit(

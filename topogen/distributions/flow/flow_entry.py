@@ -10,7 +10,7 @@ from torch import Tensor
 from topogen.distributions.base import Density, DensityRequest, FittedDensity, Saved
 from topogen.distributions.fields.prepare import field_settings
 from topogen.distributions.fields.saved_field import build_base_and_field, describe_flow
-from topogen.distributions.fields.training import fit_on_request
+from topogen.distributions.fields.training import fit_field_on_request
 from topogen.distributions.flow.fit import fit_flow
 from topogen.distributions.flow.flow import FlowMatching
 from topogen.manifolds.base import Manifold
@@ -19,7 +19,7 @@ __all__ = ["ENTRY"]
 
 
 def _fit(request: DensityRequest) -> FittedDensity:
-    return fit_on_request(fit_flow, request)
+    return fit_field_on_request(fit_flow, request)
 
 
 def _describe(density: FlowMatching, manifold: Manifold) -> Saved:

@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
+from topogen.entry_tables import Table
 from topogen.errors import NotSupportedError
 from topogen.learning.atlas.fit import SAMPLES, learn_atlas
 from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest, Saved
-from topogen.learning.implicit.implicit_entry import fit_on_request
+from topogen.learning.implicit.implicit_entry import learn_implicit
 from topogen.manifolds.atlas.atlas import Atlas
 from topogen.manifolds.atlas.saved_atlas import build_cover, describe_cover, part
-from topogen.tables import Table
 
 __all__ = ["atlas_entry"]
 
@@ -34,7 +34,7 @@ def atlas_entry(kinds: Callable[[], Table[ManifoldKind]]) -> ManifoldKind:
 
 
 def _fit(request: ManifoldRequest) -> FittedManifold:
-    sheet = fit_on_request(request)
+    sheet = learn_implicit(request)
     found = learn_atlas(sheet.manifold, sheet.anchors, generator=request.generator, quiet=request.quiet)
     return FittedManifold(found.atlas, sheet.anchors, (*sheet.notes, *found.notes), sheet.training)
 

@@ -16,13 +16,13 @@ from topogen.learning.implicit.fit import fit_implicit
 from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.implicit import ImplicitManifold
 
-__all__ = ["ENTRY", "fit_on_request"]
+__all__ = ["ENTRY", "learn_implicit"]
 
 _SIZES = ("outputs", "width", "depth")
 _NUMBERS = ("dim", "ambient_dim", "predictor_steps", "max_step", "max_iterations", "scale", "full_tolerance", "closest")
 
 
-def fit_on_request(request: ManifoldRequest) -> FittedManifold:
+def learn_implicit(request: ManifoldRequest) -> FittedManifold:
     """The zero set that `fit_implicit` learns."""
     found = fit_implicit(
         request.points, request.dim, boundary=request.boundary, pieces=request.mixed, settings=request.settings, generator=request.generator,
@@ -66,5 +66,5 @@ ENTRY = ManifoldKind(
     lambda thing: isinstance(thing, ImplicitManifold),
     _describe,
     _build,
-    fit_on_request,
+    learn_implicit,
 )
