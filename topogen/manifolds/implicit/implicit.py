@@ -275,7 +275,8 @@ class ImplicitManifold(Manifold):
     def _second_form(self, x: Tensor) -> Tensor:
         """II = -Ds^+ (T^t D^2 s T) for a regular constraint; differences of the tangent projectors otherwise."""
         if self.outputs > self.codim:
-            return second_fundamental_form(self.with_fast_projection(gated=False, predicted=False)._project_points, self._tangent_basis, x)
+            quick = self.with_fast_projection(gated=False, predicted=False)
+            return second_fundamental_form(lambda y: quick.project(y).points, self._tangent_basis, x)
         at = constant_rank.frame(self._field, x, self.codim)
         basis = self._tangent_basis(x)
         outputs = at.left.mT
