@@ -85,3 +85,66 @@ def test_modules_and_public_definitions_have_docstrings_and_no_asserts(path):
             assert ast.get_docstring(node), node.name
     if "testing" not in path.parts:
         assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+
+
+KINDS = {"ImplicitManifold", "Atlas", "Shape"}
+OWN_ROOMS = ("manifolds/implicit/", "manifolds/atlas/", "manifolds/shapes/")
+# The tables that know kinds, and the files that are about to be read through them.
+TABLES = {"registry.py", "model.py", "report/run.py", "command/verbs.py", "distributions/charts/fit.py"}
+# Private names of torch's own classes that have no public face.
+TORCH = {"_modules", "_buffers", "_version", "_validate_args", "_standard_gamma"}
+NAMED_TUPLE = {"_asdict", "_replace", "_fields", "_make"}
+
+
+def place_of(path: pathlib.Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def calls_of(tree: ast.AST, name: str) -> list[ast.Call]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name]
+
+
+def kinds_tested(tree: ast.AST) -> set[str]:
+    """The kinds of manifold that some `isinstance` of a file looks for."""
+    named = (node for call in calls_of(tree, "isinstance") for node in ast.walk(call.args[1]))
+    return {name for node in named for name in (getattr(node, "id", None), getattr(node, "attr", None)) if name in KINDS}
+
+
+def gates_guessed(tree: ast.AST) -> int:
+    """Calls of `getattr` and `hasattr` that ask for a gate by name."""
+    calls = calls_of(tree, "getattr") + calls_of(tree, "hasattr")
+    return sum(len(call.args) > 1 and isinstance(call.args[1], ast.Constant) and call.args[1].value == "gate" for call in calls)
+
+
+def own_names(tree: ast.AST) -> set[str]:
+    """Names that a file defines: its functions and classes, what it assigns, and the attributes that it sets on `self`."""
+    defined = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    stored = {node for node in ast.walk(tree) if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store)}
+    plain = {node.id for node in stored if isinstance(node, ast.Name)}
+    own = {node.attr for node in stored if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == "self"}
+    return defined | plain | own
+
+
+def taken_by_private_name(tree: ast.AST) -> set[str]:
+    """Private attributes that a file takes from something else than `self`, `cls` and `super()`, and does not define."""
+    found = {node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")}
+    others = {node for node in found if getattr(node.value, "id", getattr(getattr(node.value, "func", None), "id", None)) not in ("self", "cls", "super")}
+    return {node.attr for node in others} - own_names(tree) - TORCH - NAMED_TUPLE
+
+
+def test_nobody_asks_for_the_class_of_a_manifold():
+    found = {place_of(path): kinds_tested(ast.parse(path.read_text(encoding="utf-8"))) for path in FILES}
+    assert not {place: kinds for place, kinds in found.items() if kinds and place not in TABLES and not place.startswith(OWN_ROOMS)}
+    planted = "isinstance(x, shapes.Shape) or isinstance(x, (int, Atlas)) or isinstance(x, ImplicitManifold | None)"
+    assert kinds_tested(ast.parse(planted)) == KINDS
+
+
+def test_nobody_guesses_a_gate():
+    assert not [place_of(path) for path in FILES if gates_guessed(ast.parse(path.read_text(encoding="utf-8")))]
+    assert gates_guessed(ast.parse("getattr(m, 'gate', None), hasattr(m, 'gate')")) == 2
+
+
+def test_nobody_takes_by_a_private_name():
+    found = {place_of(path): taken_by_private_name(ast.parse(path.read_text(encoding="utf-8"))) for path in FILES}
+    assert not {place: names for place, names in found.items() if names}
+    assert taken_by_private_name(ast.parse("def _own(x): return x._other, x._own, self._mine, super()._base(), x.__len__(), x._replace()")) == {"_other"}

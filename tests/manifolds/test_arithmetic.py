@@ -45,7 +45,7 @@ def test_a_union_projects_to_the_nearest_piece_and_knows_it():
 def test_the_product_of_constraints_is_lost_where_pieces_cross_and_the_union_is_not():
     """Two circles of radius 1 around (-.5, 0), (.5, 0) cross in (0, +-sqrt(3)/2)."""
     union = Union([ball([-0.5, 0]), ball([0.5, 0])])
-    product = ImplicitManifold(lambda x: union.pieces[0]._field(x) * union.pieces[1]._field(x), 1, 2)
+    product = ImplicitManifold(lambda x: union.pieces[0].value(x) * union.pieces[1].value(x), 1, 2)
     crossing = torch.tensor([[0.0, math.sqrt(3) / 2]], dtype=torch.float64)
     assert float(product.spectrum(crossing)) < 1e-9
     near = crossing + 1e-3 * noise(50, 2)

@@ -1,9 +1,11 @@
 """Distances, logarithms and geodesics against closed forms and against independent shooting."""
 
 import copy
+import gc
 import math
 import pickle
 import time
+import weakref
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torch
 from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.manifolds import Gate, GeodesicSolver, ImplicitManifold, shapes
 from topogen.manifolds.base import Manifold, Projection
+from topogen.manifolds.geodesic_solver import solver_near
 
 TORUS = shapes.Torus(1.0, 0.5)
 
@@ -191,16 +194,37 @@ def test_without_known_points_the_surroundings_are_searched():
     assert torch.allclose(sphere.dist(x, y), angle(x, y), atol=1e-7)
 
 
-def test_given_points_are_kept_and_copies_look_again():
+def test_a_graph_is_made_once_per_manifold_and_copies_look_again():
     sphere = implicit_sphere()
-    search = sphere.geodesics(shapes.Sphere().sample(500, generator()))
     x, y = shapes.Sphere().sample(2, generator(1))
-    sphere.dist(x, y)
-    assert sphere._geodesics is search
+    graph = solver_near(sphere, x, y).graph
+    assert solver_near(sphere, y, x).graph is graph
     other = copy.copy(sphere)
     other._modules = dict(sphere._modules)
-    other.dist(x, y)
-    assert other._geodesics is not search and sphere._geodesics is search
+    assert solver_near(other, x, y).graph is not graph and solver_near(sphere, x, y).graph is graph
+
+
+def test_given_points_do_not_change_the_manifold():
+    sphere = implicit_sphere()
+    x, y = shapes.Sphere().sample(40, generator(1)).split(20)
+    before = sphere.dist(x, y)
+    attributes = set(vars(sphere))
+    search = sphere.geodesics(shapes.Sphere().sample(30, generator(2)), starts=1)
+    assert torch.equal(sphere.dist(x, y), before) and set(vars(sphere)) == attributes
+    assert torch.equal(GeodesicSolver(sphere, search.graph, starts=1).dist(x, y), search.dist(x, y))
+
+
+def test_a_graph_does_not_keep_its_manifold_alive():
+    sphere = implicit_sphere()
+    x, y = shapes.Sphere().sample(2, generator(1))
+    sphere.dist(x, y)
+    alive = weakref.ref(sphere)
+    del sphere
+    gc.collect()
+    assert alive() is None
+
+
+def test_pickled_manifolds_have_distances():
     assert float(pickle.loads(pickle.dumps(TORUS)).dist(TORUS.sample(2, generator()), TORUS.sample(2, generator())).max()) < 1e-9
 
 
@@ -344,7 +368,7 @@ def test_a_gate_lends_its_anchors():
     cap = ImplicitManifold(sphere_equation, 2, 3, gate=Gate(anchors, 0.3, 5))
     x, y = anchors[anchors[:, 2] > 0.3][:8].split(4)
     assert torch.allclose(cap.dist(x, y), angle(x, y), atol=1e-7)
-    assert len(cap._geodesics.graph.points) > 700
+    assert len(solver_near(cap, x, y).graph.points) > 700
 
 
 def test_around_a_hole_the_length_is_an_upper_bound_that_does_not_claim_convergence():

@@ -25,7 +25,7 @@ def test_points_tangents_and_curvature_are_those_of_the_shape(name):
     found = table.project(off)
     assert bool(found.converged.all())
     assert float((found.points - shape.project(off).points).norm(dim=1).quantile(0.99)) < 3e-3 * shape.diameter / 10
-    basis, form = table._bend(x)
+    basis, form = table.tangent_and_second_form(x)
     tilt = basis - shape.tangent_basis(x) @ (shape.tangent_basis(x).mT @ basis)
     assert float(tilt.norm(dim=(1, 2)).quantile(0.99)) < 2e-2
     bend = shape.mean_curvature(x)

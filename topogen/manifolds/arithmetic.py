@@ -47,12 +47,12 @@ class Union(Manifold):
 
     def piece(self, x: Tensor) -> Tensor:
         """Index (...) int64 of the piece nearest to points x (..., D), -1 where no projection converges."""
-        flat = self._flat(x)
+        flat = self.as_rows(x)
         return self._nearest(flat.detach())[0].reshape(x.shape[:-1])
 
     def crossing(self, x: Tensor, tolerance: float) -> Tensor:
         """Mask (...) of the points x (..., D) within `tolerance` (data units) of two pieces or more: there the union is no manifold."""
-        distances = _distances([piece.project(self._flat(x).detach()) for piece in self.pieces], self._flat(x).detach())
+        distances = _distances([piece.project(self.as_rows(x).detach()) for piece in self.pieces], self.as_rows(x).detach())
         return ((distances <= tolerance).sum(0) >= 2).reshape(x.shape[:-1])
 
     def _nearest(self, x: Tensor) -> tuple[Tensor, list[Projection]]:
@@ -126,7 +126,7 @@ def meeting_points(first: ImplicitManifold, second: ImplicitManifold, starts: Te
 
 
 def _both(first: ImplicitManifold, second: ImplicitManifold) -> Callable[[Tensor], Tensor]:
-    return lambda x: torch.cat([first._field(x), second._field(x)], -1)
+    return lambda x: torch.cat([first.value(x), second.value(x)], -1)
 
 
 def _gates(first: ImplicitManifold, second: ImplicitManifold) -> Gate | None:

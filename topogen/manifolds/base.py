@@ -2,7 +2,8 @@
 
 `Manifold` extends `geoopt.Manifold` (so geoopt's optimisers run on every one of ours) by pure geometry: no randomness lives here.
 A subclass is final and writes two methods on flat float tensors of shape (n, D), `_project` and `_tangent_basis`;
-the public face checks, flattens and masks. The metric is the one induced by R^D.
+the public face checks, flattens and masks. The metric is the one induced by R^D. What else a manifold may know of itself (a gate, a constraint, charts,
+its topology, uniform samples, a section) has a default, so that the rest of the library asks and never looks at the class.
 
 With P(x) the orthogonal projector on T_xM and T an orthonormal basis of it, for a field f: M -> R^D:
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geoopt
 import torch
@@ -25,9 +26,13 @@ from torch import Tensor
 from topogen.errors import InvalidInputError, NotSupportedError, ProjectionError
 from topogen.geometry.curvature import divergence, gauss_curvature, mean_curvature, second_fundamental_form
 from topogen.geometry.exponential_map import exponential_map, transported
-from topogen.geometry.frames import complement
+from topogen.geometry.frames import apply, complement
 from topogen.geometry.projection import Projection
-from topogen.manifolds.geodesic_solver import GeodesicSolver, checked_pair, surroundings
+from topogen.manifolds.geodesic_solver import GeodesicSolver, solver_near
+
+if TYPE_CHECKING:
+    from topogen.manifolds.atlas.graph_charts import Charts
+    from topogen.manifolds.implicit.boundary_gate import Gate
 
 __all__ = ["Manifold", "Projection"]
 
@@ -37,16 +42,24 @@ class Manifold(geoopt.Manifold):
 
     Points are (..., D) tensors of float32 or float64; outputs follow the input's dtype and device.
     `dim` is d, `ambient_dim` is D; `tolerance(dtype)` is the residual up to which a point counts as on M.
+    `gate`: where M ends, None without one.
+    `constraint`: F, where M is a zero set {F = 0} with the interface of `ImplicitManifold` (`value`, `frame`, `full_residual`, ...), None elsewhere.
+    `charts`: where charts cover M with the interface of `Atlas` (`members`, `decode`, `stretch`, ...), None elsewhere.
+    `closed_form`: whether M has exact uniform samples `sample(n, generator=)` (n, D) and its d-dimensional `volume`.
     """
 
     name = "manifold"
     ndim = 1
     reversible = False
+    closed_form = False
 
     def __init__(self, dim: int, ambient_dim: int) -> None:
         super().__init__()
         self.dim = dim
         self.ambient_dim = ambient_dim
+        self.gate: Gate | None = None
+        self.constraint: Callable[[Tensor], Tensor] | None = None
+        self.charts: Charts | None = None
 
     @abc.abstractmethod
     def _project(self, x: Tensor) -> Projection:
@@ -64,20 +77,61 @@ class Manifold(geoopt.Manifold):
         """Second fundamental forms (n, D, d, d) at points (n, D) of M; override where a closed form exists."""
         return second_fundamental_form(self._project_points, self._tangent_basis, x)
 
-    def _bend(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Tangent bases (n, D, d) and second fundamental forms (n, D, d, d) in them at points (n, D) of M; override where they come cheaper together."""
-        return self._tangent_basis(x), self._second_form(x)
-
-    def _place(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Tangent bases (n, D, d) and mean curvature vectors (n, D) at points (n, D) of M; override where they come cheaper together."""
-        return self._tangent_basis(x), self._mean_curvature(x)
-
-    def _known_points(self) -> Tensor | None:
-        """Points (n, D) that cover M, from which geodesics are searched; None where none are known (then the surroundings of the ends are sampled)."""
-        return None
-
     def _project_points(self, x: Tensor) -> Tensor:
         return self._project(x).points
+
+    @property
+    def codim(self) -> int:
+        """r = D - d, the number of normals."""
+        return self.ambient_dim - self.dim
+
+    @property
+    def closed(self) -> bool:
+        """Compact and without boundary, as far as M knows: by default where there is no gate."""
+        return self.gate is None
+
+    @property
+    def orientable(self) -> bool | None:
+        """Whether M is orientable; None where that is not known."""
+        return None
+
+    @property
+    def regular(self) -> bool:
+        """Whether M is the zero set of a constraint with as many outputs as normals."""
+        return False
+
+    @property
+    def underlying(self) -> Manifold:
+        """The manifold whose point set this is: the shared sheet of an atlas, else M itself."""
+        return self
+
+    def betti(self, field: int = 2) -> tuple[int, ...] | None:
+        """Betti numbers (b_0, ..., b_d) over Z/`field`, field prime; None where they are not known."""
+        return None
+
+    def known_points(self) -> Tensor | None:
+        """Points (n, D) that cover M, from which geodesics and samplers start; None where none are known."""
+        return None
+
+    def with_fast_projection(self, *, gated: bool = True, predicted: bool = True) -> Manifold:
+        """The same set with a cheaper projection that may miss the closest point in third order, without gate or predictor steps; by default M itself."""
+        return self
+
+    def inside_boundary(self, x: Tensor) -> Tensor:
+        """Mask (n,) of the points x (n, D) of the zero set that the gate admits; all of them without a gate."""
+        if self.gate is None or not len(x):
+            return torch.ones(len(x), dtype=torch.bool, device=x.device)
+        inside: Tensor = self.gate(x, self.tangent_basis)
+        return inside
+
+    def section(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """A section s (n, r) with zero set M and its derivative Ds (n, r, D) at points y (n, D) near M; NaN where it is not defined.
+
+        By default s(y) = N(p)^t (y - p), p the projection of y and N(p) a normal basis, with N(p)^t for Ds: exact along normals.
+        """
+        projection = self.project(y)
+        rows = complement(self.tangent_basis(projection.points)).mT
+        return torch.where(projection.converged[:, None], apply(rows, y - projection.points), torch.nan), rows
 
     def tolerance(self, dtype: torch.dtype) -> float:
         """Residual (units of the data) up to which a projection counts as converged: 1e-9 in float64, 1e-5 in float32."""
@@ -90,7 +144,7 @@ class Manifold(geoopt.Manifold):
         `converged` (...) bool and `iterations` (...) int. Rows that are not finite come back as they are, not converged.
         `points` is differentiable in x. Raises InvalidInputError for a wrong last dimension or a dtype that is not floating.
         """
-        flat = self._flat(x)
+        flat = self.as_rows(x)
         finite = torch.isfinite(flat.detach()).all(-1)
         if bool(finite.all()):
             return self._project(flat).reshape(x.shape[:-1])
@@ -109,19 +163,31 @@ class Manifold(geoopt.Manifold):
 
     def tangent_basis(self, x: Tensor) -> Tensor:
         """Orthonormal bases (..., D, d) of the tangent spaces at points (..., D) of M."""
-        return self._tangent_basis(self._flat(x)).reshape(*x.shape, self.dim)
+        return self._tangent_basis(self.as_rows(x)).reshape(*x.shape, self.dim)
 
     def normal_basis(self, x: Tensor) -> Tensor:
         """Orthonormal bases (..., D, D - d) of the normal spaces at points (..., D) of M."""
-        return complement(self._tangent_basis(self._flat(x))).reshape(*x.shape, self.ambient_dim - self.dim)
+        return complement(self._tangent_basis(self.as_rows(x))).reshape(*x.shape, self.ambient_dim - self.dim)
 
     def mean_curvature(self, x: Tensor) -> Tensor:
         """Mean curvature vectors H (..., D) at points of M, the trace of the second fundamental form (-d x on the unit d-sphere)."""
-        return self._mean_curvature(self._flat(x)).reshape(x.shape)
+        return self._mean_curvature(self.as_rows(x)).reshape(x.shape)
+
+    def second_fundamental_form(self, x: Tensor) -> Tensor:
+        """II (..., D, d, d) at points (..., D) of M, in the basis `tangent_basis(x)`: the normal acceleration of curves."""
+        return self._second_form(self.as_rows(x).detach().double()).reshape(*x.shape, self.dim, self.dim).to(x.dtype)
+
+    def tangent_and_mean_curvature(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tangent bases (n, D, d) and mean curvature vectors (n, D) at points (n, D) of M; override where they come cheaper together."""
+        return self._tangent_basis(x), self._mean_curvature(x)
+
+    def tangent_and_second_form(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tangent bases (n, D, d) and second fundamental forms (n, D, d, d) in them at points (n, D) of M; override where they come cheaper together."""
+        return self._tangent_basis(x), self._second_form(x)
 
     def divergence(self, field: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """div_M (P f) (...) at points (..., D) of M of a differentiable field f: (n, D) -> (n, D) given near M."""
-        flat = self._flat(x)
+        flat = self.as_rows(x)
         return divergence(field, flat, self._tangent_basis(flat), self._mean_curvature(flat)).reshape(x.shape[:-1])
 
     def proju(self, x: Tensor, u: Tensor) -> Tensor:
@@ -156,28 +222,27 @@ class Manifold(geoopt.Manifold):
     def geodesics(self, points: Tensor | None = None, **settings: Any) -> GeodesicSolver:
         """The minimal geodesics of M, searched from known `points` (n, D): `.dist`, `.logmap`, `.paths`, `.interpolate`.
 
-        Given points are also what `dist`, `logmap` and `geodesic` of this manifold search from afterwards. Without them the manifold's own are taken (samples
-        of a shape, anchors of a gate). `settings` go to `GeodesicSolver`. Raises InvalidInputError where none are given and the manifold knows none.
+        Without points the manifold's own are taken (samples of a shape, anchors of a gate). `settings` go to `GeodesicSolver`.
+        Raises InvalidInputError where none are given and the manifold knows none.
         """
-        points = points if points is not None else self._known_points()
+        points = points if points is not None else self.known_points()
         if points is None:
             raise InvalidInputError(f"points: {self!r} knows no points of its own; pass data or samples of it")
-        self._geodesics = GeodesicSolver(self, points, **settings)
-        return self._geodesics
+        return GeodesicSolver(self, points, **settings)
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Geodesic distances (...) of points x and y (..., D) of M, by `GeodesicSolver.dist`; infinite where no path was found."""
-        return self._geodesics_near(x, y).dist(x, y, keepdim=keepdim)
+        return solver_near(self, x, y).dist(x, y, keepdim=keepdim)
 
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         """Velocities (..., D) at x with expmap(x, logmap(x, y)) = y and length dist(x, y), by `GeodesicSolver.logmap`; NaN where no path was found."""
-        return self._geodesics_near(x, y).logmap(x, y)
+        return solver_near(self, x, y).logmap(x, y)
 
     def geodesic(self, x: Tensor, y: Tensor, n_nodes: int = 33) -> Tensor:
         """`n_nodes` points (..., n_nodes, D), ends included, at equal steps of length along the shortest geodesics from x to y (..., D)."""
         if isinstance(n_nodes, bool) or not isinstance(n_nodes, int) or n_nodes < 2:
             raise InvalidInputError(f"n_nodes: expected at least the 2 ends, found {n_nodes!r}")
-        return self._geodesics_near(x, y).interpolate(x, y, torch.linspace(0, 1, n_nodes, dtype=torch.float64))
+        return solver_near(self, x, y).interpolate(x, y, torch.linspace(0, 1, n_nodes, dtype=torch.float64))
 
     def parallel_transport(self, nodes: Tensor, v: Tensor) -> Tensor:
         """Tangent vectors v (..., D) or (..., k, D) carried along the nodes (..., m, D) by `geometry.exponential_map.transported`."""
@@ -194,19 +259,10 @@ class Manifold(geoopt.Manifold):
         """
         if self.dim != 2:
             raise NotSupportedError(f"gauss_curvature: defined on surfaces, {self!r} has dimension {self.dim}; use mean_curvature")
-        return gauss_curvature(self._second_form(self._flat(x).detach().double())).reshape(x.shape[:-1]).to(x.dtype)
+        return gauss_curvature(self._second_form(self.as_rows(x).detach().double())).reshape(x.shape[:-1]).to(x.dtype)
 
-    def _geodesics_near(self, x: Tensor, y: Tensor) -> GeodesicSolver:
-        """The cached search, made anew where the manifold has changed hands (a copy) or nothing is known around the ends."""
-        ends = torch.cat([self._flat(z).detach().double() for z in checked_pair(self, x, y)])
-        cached: GeodesicSolver | None = getattr(self, "_geodesics", None)
-        if cached is not None and cached.manifold is self and (cached.given or cached.covers(ends)):
-            return cached
-        known = self._known_points()
-        self._geodesics = GeodesicSolver(self, surroundings(self, ends) if known is None else known, given=known is not None)
-        return self._geodesics
-
-    def _flat(self, x: Tensor) -> Tensor:
+    def as_rows(self, x: Tensor) -> Tensor:
+        """Points (..., D) as rows (n, D); raises InvalidInputError for another last dimension or a dtype that is not floating."""
         if not torch.is_tensor(x) or not torch.is_floating_point(x):
             found = x.dtype if torch.is_tensor(x) else type(x).__name__
             raise InvalidInputError(

@@ -4,11 +4,14 @@
 
 Curves are found by `geometry.paths`; the logarithm starts from the curve's direction at x and is corrected by Newton's method on the exponential map.
 Points in different components have infinite distance and no logarithm (NaN): failure is data, per pair.
+
+A solver owns its graph. `Manifold.dist` and `logmap` ask `solver_near`, which keeps one graph per manifold, for as long as the manifold lives.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -17,41 +20,65 @@ from topogen.errors import InvalidInputError
 from topogen.geometry.exponential_map import exponential_map
 from topogen.geometry.path_graph import PathGraph, path_graph, spread
 from topogen.geometry.paths import Paths, PathSurface, along, end_directions, minimal_paths
+from topogen.geometry.projection import Projection
 
-if TYPE_CHECKING:
-    from topogen.manifolds.base import Manifold
-
-__all__ = ["GeodesicSolver", "checked_pair", "finite", "surroundings"]
+__all__ = ["Embedded", "GeodesicSolver", "checked_pair", "finite", "solver_near", "surroundings"]
 
 _NODES = (9, 17, 33, 65)
+
+
+class Embedded(Protocol):
+    """What geodesics need of a manifold in R^D; every `Manifold` has it."""
+
+    ambient_dim: int
+
+    def project(self, x: Tensor) -> Projection:
+        """Projections of points (..., D)."""
+        ...
+
+    def tangent_basis(self, x: Tensor) -> Tensor:
+        """Orthonormal tangent bases (..., D, d) at points (..., D) of M."""
+        ...
+
+    def proju(self, x: Tensor, u: Tensor) -> Tensor:
+        """Tangential parts (..., D) of vectors u (..., D) at points x."""
+        ...
+
+    def as_rows(self, x: Tensor) -> Tensor:
+        """Points (..., D) as rows (n, D), checked."""
+        ...
+
+    def known_points(self) -> Tensor | None:
+        """Points (n, D) that cover M, where they are known."""
+        ...
 
 
 class GeodesicSolver:
     """Minimal geodesics of `manifold`, searched from known points.
 
     Args:
-        manifold: any `Manifold`; only its `project` and `tangent_basis` are used.
+        manifold: any `Manifold`; only its projection and tangents are used.
         points: (n, D) points on or near M that cover it, data or samples; they are projected, and those that do not converge are left out.
+            Or the `graph` of another solver of the same manifold, taken as it is.
         neighbours: edges per point of the graph.
         max_points: the graph keeps at most so many points, spread evenly.
         starts: different curves tried per pair, for the homotopy classes.
         n_nodes: nodes of a curve, 9, 17, 33 or 65 (33: relative error of a distance about 1e-6).
-        given: whether `points` cover all of M; a manifold without points of its own looks again where its guess does not reach.
 
     Raises InvalidInputError for points of the wrong shape, with NaN, or none that converge.
     """
 
     def __init__(
-        self, manifold: Manifold, points: Tensor, *, neighbours: int = 12, max_points: int = 2000, starts: int = 3, n_nodes: int = 33, given: bool = True
+        self, manifold: Embedded, points: Tensor | PathGraph, *, neighbours: int = 12, max_points: int = 2000, starts: int = 3, n_nodes: int = 33
     ) -> None:
         if n_nodes not in _NODES:
             raise InvalidInputError(f"n_nodes: expected one of {_NODES}, found {n_nodes!r}; use interpolate(x, y, t) for other numbers of points")
         if min(neighbours, max_points, starts) < 1:
             raise InvalidInputError(f"neighbours, max_points, starts: expected at least 1, found {neighbours}, {max_points}, {starts}")
         self.manifold = manifold
-        self.starts, self.n_nodes, self.given = starts, n_nodes, given
+        self.starts, self.n_nodes = starts, n_nodes
         self.surface = PathSurface(manifold.project, manifold.tangent_basis)
-        self.graph = self._graph(finite("points", manifold._flat(points)), neighbours, max_points)
+        self.graph = points if isinstance(points, PathGraph) else self._graph(finite("points", manifold.as_rows(points)), neighbours, max_points)
 
     @torch.no_grad()
     def _graph(self, points: Tensor, neighbours: int, max_points: int) -> PathGraph:
@@ -111,7 +138,7 @@ class GeodesicSolver:
 
     def covers(self, x: Tensor) -> bool:
         """Whether every one of the points x (..., D) is about as near to the graph as its points are to each other."""
-        distance = torch.cdist(self.manifold._flat(x).detach().double(), self.graph.points).amin(-1)
+        distance = torch.cdist(self.manifold.as_rows(x).detach().double(), self.graph.points).amin(-1)
         return bool((distance <= 3 * self.graph.spacing).all())
 
     def _ends(self, paths: Paths, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,13 +179,42 @@ class GeodesicSolver:
         return exponential_map(lambda z: self.manifold.project(z).points, self.manifold.proju, x, velocity)
 
     def __repr__(self) -> str:
-        return f"Geodesics({self.manifold!r}, points={len(self.graph.points)}, spacing={self.graph.spacing:.3g})"
+        return f"GeodesicSolver({self.manifold!r}, points={len(self.graph.points)}, spacing={self.graph.spacing:.3g})"
 
 
-def checked_pair(manifold: Manifold, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+class _Kept(NamedTuple):
+    """The graph kept for a manifold, and whether it was made of points that cover all of M or only of surroundings."""
+
+    graph: PathGraph
+    complete: bool
+
+
+# Graphs are tensors alone and do not hold on to their manifold; copies of a manifold and unpickled ones make their own.
+_KEPT: WeakKeyDictionary[Embedded, _Kept] = WeakKeyDictionary()
+
+
+def solver_near(manifold: Embedded, x: Tensor, y: Tensor) -> GeodesicSolver:
+    """The solver for points x and y (..., D) of M: on the manifold's known points, else on `surroundings` of what it is asked for.
+
+    Its graph is kept for the next call, and made anew where it does not cover all of M nor the new ends.
+    Raises InvalidInputError as `checked_pair` does, or where nothing projects.
+    """
+    ends = torch.cat([manifold.as_rows(z).detach().double() for z in checked_pair(manifold, x, y)])
+    kept = _KEPT.get(manifold)
+    if kept is not None:
+        solver = GeodesicSolver(manifold, kept.graph)
+        if kept.complete or solver.covers(ends):
+            return solver
+    known = manifold.known_points()
+    solver = GeodesicSolver(manifold, surroundings(manifold, ends) if known is None else known)
+    _KEPT[manifold] = _Kept(solver.graph, known is not None)
+    return solver
+
+
+def checked_pair(manifold: Embedded, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """x and y broadcast to one shape (..., D); raises InvalidInputError unless both are finite floating points of R^D of one dtype and fit together."""
     for name, z in (("x", x), ("y", y)):
-        finite(name, manifold._flat(z))
+        finite(name, manifold.as_rows(z))
     if x.dtype != y.dtype:
         raise InvalidInputError(f"y: expected the dtype {x.dtype} of x, found {y.dtype}; convert one of them")
     try:
@@ -169,13 +225,13 @@ def checked_pair(manifold: Manifold, x: Tensor, y: Tensor) -> tuple[Tensor, Tens
 
 
 @torch.no_grad()
-def surroundings(manifold: Manifold, x: Tensor, n: int = 1500, seed: int = 0) -> Tensor:
+def surroundings(manifold: Embedded, x: Tensor, n: int = 1500, seed: int = 0) -> Tensor:
     """Points (m, D) of a manifold of which only x (k, D) are known: random points of a growing box around them, projected.
 
     The box starts at the spread of x, is enlarged to what was reached and stops growing when nothing new is; m <= n. The draws are fixed by `seed`.
     """
     generator = torch.Generator().manual_seed(seed)
-    known = manifold._flat(x).detach().double()
+    known = manifold.as_rows(x).detach().double()
     for _ in range(6):
         low, high = known.amin(0), known.amax(0)
         margin = 0.3 * (high - low).amax().clamp_min(1e-3 * (1 + float(known.abs().max())))

@@ -29,7 +29,7 @@ _REACHED = 1.5
 
 
 class LocalPolynomialManifold(Manifold):
-    """The union of the sheets `charts`, one around each of many points of M; a point belongs to the sheet of its nearest centre.
+    """The union of `sheets`, one around each of many points of M; a point belongs to the sheet of its nearest centre.
 
     `error` (data units): how far the sheets are from the points that their neighbours tell of, the median over the centres.
     A projection counts as converged when it ends within the sheet's radius of the centre.
@@ -37,22 +37,23 @@ class LocalPolynomialManifold(Manifold):
 
     name = "tabulated"
 
-    def __init__(self, charts: GraphCharts, error: float = 0.0) -> None:
-        super().__init__(charts.dim, charts.ambient_dim)
-        self.charts, self.error = charts, error
-        self._tree, self._mark = Tree(charts.centre), _mark(charts.centre)
+    def __init__(self, sheets: GraphCharts, error: float = 0.0) -> None:
+        super().__init__(sheets.dim, sheets.ambient_dim)
+        self.sheets, self.error = sheets, error
+        self._tree, self._mark = Tree(sheets.centre), _mark(sheets.centre)
 
     @property
     def points(self) -> Tensor:
         """The centres (n, D), points of M."""
-        return self.charts.centre
+        return self.sheets.centre
 
-    def _known_points(self) -> Tensor | None:
+    def known_points(self) -> Tensor:
+        """The centres (n, D)."""
         return self.points
 
     def labels(self, x: Tensor) -> Tensor:
         """The nearest centre (n,) of points (n, D)."""
-        centre = self.charts.centre
+        centre = self.sheets.centre
         if _mark(centre) != self._mark:
             self._tree, self._mark = Tree(centre), _mark(centre)
         # points that are not finite stay so, and have no foot
@@ -62,8 +63,8 @@ class LocalPolynomialManifold(Manifold):
         y = x.detach().double()
         chart = self.labels(y)
         z = self._foot(chart, y)
-        points = self.charts.decode(chart, z)
-        inside = z.norm(dim=-1) <= self.charts.radius[chart]
+        points = self.sheets.decode(chart, z)
+        inside = z.norm(dim=-1) <= self.sheets.radius[chart]
         if x.requires_grad and torch.is_grad_enabled():
             basis = self._basis(chart, z)
             points = points + (basis @ (basis.mT @ (x.double() - y).unsqueeze(-1))).squeeze(-1)
@@ -73,35 +74,36 @@ class LocalPolynomialManifold(Manifold):
     def _tangent_basis(self, x: Tensor) -> Tensor:
         y = x.detach().double()
         chart = self.labels(y)
-        return self._basis(chart, self.charts.encode(chart, y)).to(x.dtype)
+        return self._basis(chart, self.sheets.encode(chart, y)).to(x.dtype)
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
         return self._second_form(x).diagonal(dim1=-2, dim2=-1).sum(-1)
 
     def _second_form(self, x: Tensor) -> Tensor:
-        return self._bend(x.detach().double())[1].to(x.dtype)
+        return self.tangent_and_second_form(x.detach().double())[1].to(x.dtype)
 
-    def _place(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        basis, form = self._bend(x)
+    def tangent_and_mean_curvature(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tangent bases (n, D, d) and mean curvature vectors (n, D) from one search, at points (n, D) float64."""
+        basis, form = self.tangent_and_second_form(x)
         return basis, form.diagonal(dim1=-2, dim2=-1).sum(-1)
 
     @torch.no_grad()
-    def _bend(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Both from one search, at points float64."""
+    def tangent_and_second_form(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tangent bases (n, D, d) and second fundamental forms (n, D, d, d) from one search, at points (n, D) float64."""
         chart = self.labels(x)
-        z = self.charts.encode(chart, x)
-        basis, inverse = _gram_schmidt(self.charts.jacobian(chart, z))
-        turned = inverse.mT.unsqueeze(1) @ self.charts.hessian(chart, z) @ inverse.unsqueeze(1)
-        form = torch.einsum("nDk,nkab->nDab", self.charts.normal[chart], turned)
+        z = self.sheets.encode(chart, x)
+        basis, inverse = _gram_schmidt(self.sheets.jacobian(chart, z))
+        turned = inverse.mT.unsqueeze(1) @ self.sheets.hessian(chart, z) @ inverse.unsqueeze(1)
+        form = torch.einsum("nDk,nkab->nDab", self.sheets.normal[chart], turned)
         return basis, form - torch.einsum("nDi,nEi,nEab->nDab", basis, basis, form)
 
     def _basis(self, chart: Tensor, z: Tensor) -> Tensor:
-        return _gram_schmidt(self.charts.jacobian(chart, z))[0]
+        return _gram_schmidt(self.sheets.jacobian(chart, z))[0]
 
     def _foot(self, chart: Tensor, y: Tensor) -> Tensor:
-        z = self.charts.encode(chart, y)
-        basis, inverse = _gram_schmidt(self.charts.jacobian(chart, z))
-        missed = y - self.charts.decode(chart, z)
+        z = self.sheets.encode(chart, y)
+        basis, inverse = _gram_schmidt(self.sheets.jacobian(chart, z))
+        missed = y - self.sheets.decode(chart, z)
         return z + (inverse @ (basis.mT @ missed.unsqueeze(-1))).squeeze(-1)
 
 

@@ -63,7 +63,7 @@ def brownian_paths(
     manifold: Manifold, x: Tensor, times: Tensor, *, step: float | None = None, scheme: str = "second order", generator: torch.Generator | None = None
 ) -> BrownianPaths:
     """Brownian paths from points x (n, D) of M at ascending `times` (K,) or (K, n); see `brownian`."""
-    start = manifold._flat(x).detach().double()
+    start = manifold.as_rows(x).detach().double()
     times = _checked_times(times, len(start))
     if scheme not in SCHEMES:
         raise InvalidInputError(f"scheme: expected one of {', '.join(SCHEMES)}, found {scheme!r}")
@@ -86,7 +86,7 @@ def brownian_paths(
 def longest_step(manifold: Manifold, points: Tensor) -> float:
     """.15 of a low quantile of the reach at points (n, D) of M, data units; .15 of the extent of the points where M is flat."""
     some = points[:: max(1, len(points) // 1000)].detach().double()
-    known = manifold._known_points() if len(some) < 200 else None
+    known = manifold.known_points() if len(some) < 200 else None
     some = some if known is None else torch.cat([some, known[:: max(1, len(known) // 1000)].double()])
     reach = low_reach(some, manifold.tangent_basis(some))
     return STEP_OF_REACH * (reach if math.isfinite(reach) else 1.0)
@@ -112,7 +112,7 @@ def _increment(manifold: Manifold, x: Tensor, u: Tensor, h: Tensor, corrected: b
     """The tangent vectors (n, D) with coordinates u (n, d), lengthened for the curvature."""
     if not corrected:
         return apply(manifold.tangent_basis(x), u)
-    basis, form = manifold._bend(x)
+    basis, form = manifold.tangent_and_second_form(x)
     v = u - h.unsqueeze(1) / 12 * apply(ricci_curvature(form), u)
     bent = torch.einsum("nDab,na,nb->nD", form, v, v)
     return apply(basis, v + torch.einsum("nD,nDab,nb->na", bent, form, v) / 3)

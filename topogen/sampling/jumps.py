@@ -32,8 +32,6 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit.implicit import ImplicitManifold
-from topogen.manifolds.implicit.normal_space_projection import section_of
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
 from topogen.sampling.chains import Proposal, State
 
@@ -91,7 +89,7 @@ class PlaneJump:
         self.centre = None if centre is None else centre.detach().double()
         self.radius = radius
         self.bound: float | None = None
-        self._section = section_of(manifold)
+        self._section = manifold.section
         self._tolerance = manifold.tolerance(torch.float64)
 
     def begin(self, points: Tensor) -> State:
@@ -156,7 +154,7 @@ class PlaneJump:
     def _belongs(self, points: Tensor) -> Tensor:
         """Mask of the zeros of s that are points of M."""
         bound = float(self.bound if self.bound is not None else math.inf)
-        if isinstance(self.manifold, ImplicitManifold):
+        if self.manifold.constraint is not None:
             bound = min(bound, self.manifold.full_tolerance)
         residual = torch.cat([self._section(part)[0].norm(dim=-1) for part in points.split(_CHUNK)])
         return (residual <= self._tolerance) & is_valid_zero(self.manifold, points, bound)

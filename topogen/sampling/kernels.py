@@ -15,7 +15,6 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError, ProjectionError
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.sampling.alternating import Alternating
 from topogen.sampling.chains import Kernel, first_step, run_chains, warm_up
 from topogen.sampling.hmc import HamiltonianMonteCarlo
@@ -106,8 +105,7 @@ def _check(start: Tensor, ambient_dim: int, kernel: object, n_steps: int, thin: 
 
 def _on(manifold: Manifold, start: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     """The starts on M and what has to be said about that; those that are on M already stay where they are."""
-    regular = isinstance(manifold, ImplicitManifold) and manifold.outputs == manifold.codim
-    if regular and bool((manifold.value(start).norm(dim=1) <= manifold.tolerance(torch.float64)).all()):  # type: ignore[attr-defined]
+    if manifold.regular and bool((manifold.value(start).norm(dim=1) <= manifold.tolerance(torch.float64)).all()):
         _check_rank(manifold, start)
         return start, ()
     found = manifold.project(start)
@@ -121,7 +119,7 @@ def _on(manifold: Manifold, start: Tensor) -> tuple[Tensor, tuple[str, ...]]:
 
 
 def _check_rank(manifold: Manifold, points: Tensor) -> None:
-    if not isinstance(manifold, ImplicitManifold):
+    if manifold.constraint is None:
         return
     kept = manifold.spectrum(points)[:, : manifold.codim]
     lost = (kept[:, -1] <= _RANK_LOST * kept[:, 0].median()).nonzero().squeeze(1).tolist()

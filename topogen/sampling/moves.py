@@ -6,7 +6,7 @@
 
 For a regular constraint (as many outputs as normals) A = J and a is found by the chord iteration a <- a - (J(x) J(x)^t)^-1 F(y), whose matrix is factored
 once per point: one Jacobian per move, where Newton's method takes one per iteration. Otherwise A is an orthonormal normal basis and a is found by Newton's
-method on a section (`oblique`). Either way the solution is a function of (x, v) alone, which is all that reversibility needs. P(x) = 1 - A^t (A A^t)^-1 A
+method on `Manifold.section`. Either way the solution is a function of (x, v) alone, which is all that reversibility needs. P(x) = 1 - A^t (A A^t)^-1 A
 never forms a D x D matrix.
 Zappa, Holmes-Cerfon, Goodman (2018), Monte Carlo on manifolds; Barth, Kuczera, Leimkuhler, Skeel (1995), Algorithms for constrained molecular dynamics.
 """
@@ -22,8 +22,7 @@ from torch import Tensor
 from topogen.geometry.constant_rank import pullback, value_and_jacobian
 from topogen.geometry.frames import apply
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit.implicit import ImplicitManifold
-from topogen.manifolds.implicit.normal_space_projection import project_along_normals, section_of
+from topogen.manifolds.implicit.normal_space_projection import project_along_normals
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
 
 __all__ = ["NormalFrame", "MoveSolver", "Landing", "Mover"]
@@ -110,7 +109,7 @@ class Mover:
 
 
 def _ground(manifold: Manifold, tolerance: float, max_iterations: int) -> MoveSolver:
-    if isinstance(manifold, ImplicitManifold) and manifold.outputs == manifold.codim:
+    if manifold.regular:
         return _Regular(manifold, tolerance)
     return _Sectioned(manifold, tolerance, max_iterations)
 
@@ -119,8 +118,8 @@ def _ground(manifold: Manifold, tolerance: float, max_iterations: int) -> MoveSo
 class _Regular:
     """A regular constraint: the rows are its Jacobian, the way back a chord iteration."""
 
-    def __init__(self, manifold: ImplicitManifold, tolerance: float) -> None:
-        self.field, self.tolerance = manifold._field, tolerance
+    def __init__(self, manifold: Manifold, tolerance: float) -> None:
+        self.field, self.tolerance = manifold.value, tolerance
 
     def place(self, points: Tensor) -> NormalFrame:
         with torch.no_grad():
@@ -165,7 +164,7 @@ class _Sectioned:
 
     def __init__(self, manifold: Manifold, tolerance: float, max_iterations: int) -> None:
         self.manifold, self.tolerance, self.max_iterations = manifold, tolerance, max_iterations
-        self.section = section_of(manifold)
+        self.section = manifold.section
 
     def place(self, points: Tensor) -> NormalFrame:
         rows = self.manifold.normal_basis(points).mT

@@ -11,7 +11,7 @@ Federer (1959), Curvature measures (co-area formula); Graham, Storkey (2017), As
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -19,7 +19,6 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.constant_rank import jacobian
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit.implicit import ImplicitManifold
 
 __all__ = ["MEASURES", "Energy", "Target", "Walls"]
 
@@ -47,7 +46,7 @@ class Target:
     ) -> None:
         if measure not in MEASURES:
             raise InvalidInputError(f"measure: expected one of {', '.join(MEASURES)}, found {measure!r}")
-        if measure == "coarea" and not isinstance(manifold, ImplicitManifold):
+        if measure == "coarea" and manifold.constraint is None:
             raise InvalidInputError(f"measure: the co-area measure belongs to a constraint, and {type(manifold).__name__} has none; use 'hausdorff'")
         if not 0 < temperature < torch.inf:
             raise InvalidInputError(f"temperature: expected a positive number, found {temperature}")
@@ -74,11 +73,8 @@ class Target:
 
     def inside(self, points: Tensor) -> Tensor:
         """Mask (n,) of the points (n, D) within walls and gate."""
-        within = torch.ones(len(points), dtype=torch.bool, device=points.device)
-        if self.walls is not None:
-            within &= (self.heights(points) >= 0).all(1)
-        gate = getattr(self.manifold, "gate", None)
-        return within if gate is None else within & gate(points, self.manifold.tangent_basis)
+        within = self.manifold.inside_boundary(points)
+        return within if self.walls is None else within & (self.heights(points) >= 0).all(1)
 
     def heights(self, points: Tensor) -> Tensor:
         """The walls g(x) as (n, q), q = 0 without any."""
@@ -117,11 +113,10 @@ class Target:
 
     def _log_volume(self, points: Tensor) -> Tensor:
         """1/2 log det(J J^t) (n,) of the r kept singular values."""
-        manifold = cast(ImplicitManifold, self.manifold)
-        rows = jacobian(manifold._field, points)
-        if manifold.outputs == manifold.codim:
+        rows = jacobian(self.manifold.value, points)
+        if self.manifold.regular:
             return torch.linalg.slogdet(rows @ rows.mT)[1] / 2
-        return torch.linalg.svdvals(rows)[:, : manifold.codim].log().sum(1)
+        return torch.linalg.svdvals(rows)[:, : self.manifold.codim].log().sum(1)
 
 
 def _check_rows(name: str, function: Callable[[Tensor], Tensor], points: Tensor, dimensions: tuple[int, ...]) -> None:

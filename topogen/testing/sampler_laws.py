@@ -21,7 +21,6 @@ from torch import Tensor
 
 from topogen.errors import NotSupportedError
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound
 from topogen.sampling.chains import Kernel, Proposal, run_chains
 from topogen.sampling.moves import Mover, NormalFrame
@@ -270,6 +269,6 @@ def _two_sided(alarm: float) -> float:
 
 def _residual(manifold: Manifold, points: Tensor) -> Tensor:
     """Kept residual of an implicit manifold, distance to the projection otherwise (n,)."""
-    if isinstance(manifold, ImplicitManifold):
+    if manifold.constraint is not None:
         return manifold.kept_residual(points)
     return (manifold.project(points).points - points).norm(dim=-1)

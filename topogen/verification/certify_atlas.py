@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError
 from topogen.manifolds.atlas.atlas import Atlas, Members, regular
 from topogen.manifolds.atlas.quadrature import Quadrature, quadrature
+from topogen.manifolds.base import Manifold
 from topogen.topology.covers.nerve import Nerve, nerve
 from topogen.topology.covers.orientation import Orientation, sign_cocycle
 from topogen.topology.inference.homology import homology
@@ -137,9 +138,10 @@ def certify(
 
     The seed is used where no generator is given; the same seed gives the same certificate. Raises InvalidInputError for any other subject.
     """
-    atlas = subject if isinstance(subject, Atlas) else getattr(subject, "manifold", None)
-    if not isinstance(atlas, Atlas):
+    manifold = subject if isinstance(subject, Manifold) else getattr(subject, "manifold", None)
+    if not isinstance(manifold, Manifold) or manifold.charts is None:
         raise InvalidInputError(f"subject: expected an Atlas or a model on one, found {type(subject).__name__}; fit with manifold='atlas'")
+    atlas = cast(Atlas, manifold)
     source = generator if generator is not None else torch.Generator().manual_seed(seed)
     uniform = Uniform(atlas, generator=source)
     x = uniform.sample((samples or SAMPLES[atlas.dim],), generator=source)
@@ -147,7 +149,7 @@ def certify(
     determinants = atlas.stretches(x)
     clear = regular(holds, determinants)
     bare = ~holds.any(1)
-    closed = _closed(atlas)
+    closed = atlas.closed
     return Certificate(
         charts=atlas.count,
         samples=len(x),
@@ -167,10 +169,6 @@ def certify(
         gauss_bonnet=_gauss_bonnet(atlas),
         integral=_integral(subject, x, uniform.volume),
     )
-
-
-def _closed(atlas: Atlas) -> bool:
-    return atlas.gate is None and bool(getattr(atlas.sheet, "closed", True))
 
 
 def _round_trip(atlas: Atlas, x: Tensor, held: Members) -> float:
@@ -215,7 +213,7 @@ def _nerve(atlas: Atlas, x: Tensor, holds: Tensor, fields: Sequence[int]) -> Ner
 
 def _gauss_bonnet(atlas: Atlas) -> Estimate | None:
     """chi of a closed surface, its error told by a second quadrature."""
-    if atlas.dim != 2 or not _closed(atlas):
+    if atlas.dim != 2 or not atlas.closed:
         return None
     coarse, fine = (_total_curvature(quadrature(atlas, order), atlas) for order in ORDERS)
     return Estimate(fine / (2 * math.pi), abs(fine - coarse) / (2 * math.pi), f"quadrature of order {ORDERS[1]} in every chart, against order {ORDERS[0]}")

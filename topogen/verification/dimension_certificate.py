@@ -18,7 +18,6 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.manifolds import Manifold
-from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.verification.distances import quantile
 from topogen.verification.verdict import Claim
 
@@ -63,7 +62,7 @@ def dimension_certificate(manifold: Manifold, points: Tensor, *, min_gap: float 
 
     Raises NotSupportedError for a manifold without a constraint, InvalidInputError without points.
     """
-    if not isinstance(manifold, ImplicitManifold):
+    if manifold.constraint is None:
         kind = type(manifold).__name__
         raise NotSupportedError(
             f"dimension_certificate: {kind} has no constraint whose spectrum could be read; its dimension is {manifold.dim} by construction"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.manifolds.base import Manifold
 from topogen.topology.level_sets.certificate import HIGHEST, LevelSet, certify_level_set
 from topogen.topology.persistence.budget import Budget
 from topogen.verification.betti_evidence import BettiEvidence
@@ -26,9 +26,9 @@ TOO_WIDE = "no part of the zero set lies outside of the box"
 def grid_claim(subject: ManifoldInput, near: Tensor, resolution: int, fields: Sequence[int], budget: Budget | None) -> tuple[Claim, LevelSet | None]:
     """The claim that the zero set in the box of points `near` it (n, D) is certified by `resolution` cells along its longest side, and the certificate."""
     manifold = subject.ground
-    if not isinstance(manifold, ImplicitManifold) or manifold.ambient_dim > HIGHEST or manifold.gate is not None:
+    if manifold.constraint is None or manifold.ambient_dim > HIGHEST or manifold.gate is not None:
         return Claim(f"grid certificate: {_why_not(manifold)}", "heuristic", None), None
-    tube_only = manifold.outputs > manifold.codim  # whose proof takes cells by the million, and would prove nothing of the manifold itself
+    tube_only = not manifold.regular  # whose proof takes cells by the million, and would prove nothing of the manifold itself
     try:
         found = certify_level_set(manifold, near, resolution=resolution, fields=fields, sampled=tube_only, budget=budget)
     except InvalidInputError as error:
@@ -50,8 +50,8 @@ def grid_evidence(subject: ManifoldInput, found: LevelSet | None) -> BettiEviden
     return BettiEvidence("subject", found.betti, "proved", True, assumption, orientable=True, dim=dim, closed=True, manifold=True, evidence=found.to_dict())
 
 
-def _why_not(manifold: object) -> str:
-    if not isinstance(manifold, ImplicitManifold):
+def _why_not(manifold: Manifold) -> str:
+    if manifold.constraint is None:
         return f"{type(manifold).__name__} has no constraint"
     if manifold.gate is not None:
         return "the manifold has a boundary (gate), which a level set does not know"

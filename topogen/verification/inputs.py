@@ -1,7 +1,7 @@
 """What can be verified: a cloud, a file of one, a manifold, or a model that carries a manifold.
 
-A manifold is turned into samples: a model draws its own, a shape its exact ones, any other manifold is sampled uniformly from known points of it
-as starts. A model is recognised by what it has (`manifold`, `sample`), since models live above this room.
+A manifold is turned into samples: a model draws its own, a manifold in closed form its exact ones, any other is sampled uniformly from known points
+of it as starts. A model is recognised by what it has (`manifold`, `sample`), since models live above this room.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds import Manifold
-from topogen.manifolds.atlas.atlas import ground_of
-from topogen.manifolds.implicit.implicit import ImplicitManifold
-from topogen.manifolds.shapes import Shape
 from topogen.points import as_points, read
 from topogen.topology.inference.expectations import parse_expectation
 
@@ -42,22 +39,17 @@ class ManifoldInput:
     @property
     def ground(self) -> Manifold:
         """The manifold itself, or the shared sheet that an atlas describes."""
-        return ground_of(self.manifold)
+        return self.manifold.underlying
 
     @property
     def closed(self) -> bool:
-        """Compact without boundary: what a shape says of itself, else whether there is no gate."""
-        if isinstance(self.ground, Shape):
-            return self.ground.closed
-        return getattr(self.manifold, "gate", None) is None
+        """Compact without boundary, as far as the manifold knows."""
+        return self.manifold.closed
 
     @property
     def orientable(self) -> bool | None:
-        """What is known before sampling: a shape knows, a regular level set (as many outputs as normals) is orientable."""
-        if isinstance(self.ground, Shape):
-            return self.ground.orientable
-        regular = isinstance(self.ground, ImplicitManifold) and self.ground.outputs == self.ground.codim
-        return True if regular else None
+        """What the manifold knows before sampling; None where it does not."""
+        return self.manifold.orientable
 
 
 def is_path(value: Any) -> bool:
@@ -94,8 +86,8 @@ def manifold_input(subject: Any, known: Tensor | None, generator: torch.Generato
     `known` are points near it where they have its ambient dimension; the generator seeds the preparation of the sampler.
     """
     if isinstance(subject, Manifold):
-        starts = known if _fits(known, subject) else _anchors(subject)
-        distribution = None if isinstance(subject, Shape) else _uniform(subject, starts, generator)
+        starts = known if _fits(known, subject) else None if subject.closed_form else subject.underlying.known_points()
+        distribution = None if subject.closed_form else _uniform(subject, starts, generator)
         return ManifoldInput(subject, _sampler(subject, distribution), distribution, starts)
     manifold = getattr(subject, "manifold", None)
     if not isinstance(manifold, Manifold) or not callable(getattr(subject, "sample", None)):
@@ -111,12 +103,6 @@ def _fits(points: Tensor | None, manifold: Manifold) -> bool:
     return points is not None and points.shape[1] == manifold.ambient_dim
 
 
-def _anchors(manifold: Manifold) -> Tensor | None:
-    """Points that a gated manifold carries."""
-    anchors = getattr(getattr(manifold, "gate", None), "anchors", None)
-    return anchors if isinstance(anchors, Tensor) else None
-
-
 def _own_points(model: Any) -> Tensor | None:
     found = next((value for value in (getattr(model, name, None) for name in ("points", "anchors")) if value is not None), None)
     return None if found is None else as_points(found, name="subject.points")
@@ -129,6 +115,6 @@ def _uniform(manifold: Manifold, starts: Tensor | None, generator: torch.Generat
 
 
 def _sampler(manifold: Manifold, distribution: Any) -> Callable[[int, torch.Generator], Tensor]:
-    if isinstance(manifold, Shape):
-        return manifold.sample
+    if manifold.closed_form:
+        return lambda n, generator: manifold.sample(n, generator=generator).detach().double()
     return lambda n, generator: distribution.sample((n,), generator=generator).detach().double()

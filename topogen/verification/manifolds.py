@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import TopogenError
-from topogen.manifolds.implicit.implicit import ImplicitManifold
-from topogen.manifolds.shapes import Shape
+from topogen.manifolds.base import Manifold
 from topogen.topology.inference.duality import orientability
 from topogen.topology.inference.homology import Homology, homology
 from topogen.topology.persistence.budget import Budget
@@ -26,7 +25,7 @@ from topogen.verification.distances import samples_to_data, to_manifold
 from topogen.verification.inputs import ManifoldInput
 from topogen.verification.verdict import Claim
 
-__all__ = ["claims_about", "sampled_evidence", "shape_evidence"]
+__all__ = ["claims_about", "sampled_evidence", "known_evidence"]
 
 FIRST, MOST = 10_000, 50_000
 CERTIFIED = 2_000
@@ -35,11 +34,12 @@ FALLING = 0.93
 ROOM = 1.2
 
 
-def shape_evidence(shape: Shape, fields: Sequence[int]) -> BettiEvidence:
-    """The side of a shape, whose homology is known in closed form."""
-    return BettiEvidence(
-        "subject", {p: shape.betti(p) for p in fields}, "proved", True, orientable=shape.orientable, dim=shape.dim, closed=shape.closed, manifold=True
-    )
+def known_evidence(manifold: Manifold, fields: Sequence[int]) -> BettiEvidence | None:
+    """The side of a manifold that knows its Betti numbers over all `fields`; None where it does not."""
+    betti = {p: found for p in fields if (found := manifold.betti(p)) is not None}
+    if len(betti) < len(fields):
+        return None
+    return BettiEvidence("subject", betti, "proved", True, orientable=manifold.orientable, dim=manifold.dim, closed=manifold.closed, manifold=True)
 
 
 def sampled_evidence(
@@ -70,7 +70,7 @@ def claims_about(subject: ManifoldInput, samples: Tensor, against: Tensor | None
     """Claims beside the verdict about a manifold, its samples (n, D) and the data (m, D)."""
     claims = []
     manifold = subject.ground
-    if isinstance(manifold, ImplicitManifold):
+    if manifold.constraint is not None:
         say(f"dimension certificate at {min(CERTIFIED, len(samples))} samples")
         certificate = dimension_certificate(manifold, samples[:CERTIFIED])
         claims += [certificate.to_claim(), _residual(certificate.kept_residual, manifold.tolerance(torch.float64), certificate.count)]
@@ -117,7 +117,7 @@ def _residual(largest: float, tolerance: float, count: int) -> Claim:
     return Claim(text, "proved-for-sample", largest <= tolerance, f"tolerance {tolerance:.2g}", evidence={"kept_residual": largest, "tolerance": tolerance})
 
 
-def _ghosts(manifold: ImplicitManifold, points: Tensor, generator: torch.Generator) -> Claim:
+def _ghosts(manifold: Manifold, points: Tensor, generator: torch.Generator) -> Claim:
     from topogen.topology.level_sets.spurious_components import audit
 
     found = audit(manifold, points, generator=generator)
@@ -129,8 +129,8 @@ def _ghosts(manifold: ImplicitManifold, points: Tensor, generator: torch.Generat
 def _volume(subject: ManifoldInput) -> Claim:
     """The d-dimensional volume with its standard error; undecided, with the reason, where it cannot be had."""
     dim = subject.manifold.dim
-    if isinstance(subject.manifold, Shape):
-        value = subject.manifold.volume
+    if subject.manifold.closed_form:
+        value = float(subject.manifold.volume)
         return Claim(f"{dim}-dimensional volume {value:.6g} (closed form or quadrature)", "proved", True, evidence={"value": value, "standard_error": 0.0})
     try:
         estimate = getattr(subject.distribution, "volume", None)

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from topogen._version import __version__
 from topogen.errors import InvalidInputError
-from topogen.manifolds.shapes import Shape
 from topogen.topology.inference.expectations import Expectation, parse_expectation
 from topogen.topology.persistence.budget import Budget
 from topogen.verification.betti_evidence import BettiEvidence, check_primes, compare_evidence, evidence_of_expectation, filled, signature
@@ -27,7 +26,7 @@ from topogen.verification.clouds import cloud_evidence
 from topogen.verification.distances import between_clouds
 from topogen.verification.grid import grid_claim, grid_evidence
 from topogen.verification.inputs import ManifoldInput, as_cloud, manifold_input, names_topology
-from topogen.verification.manifolds import FIRST, claims_about, sampled_evidence, shape_evidence
+from topogen.verification.manifolds import FIRST, claims_about, known_evidence, sampled_evidence
 from topogen.verification.meshes import as_mesh, mesh_evidence
 from topogen.verification.summary import not_shown, summary
 from topogen.verification.verdict import Claim, Result, decide
@@ -148,11 +147,12 @@ class _Run:
 
     def of_manifold(self, subject: ManifoldInput, data: Tensor | None) -> tuple[BettiEvidence, Tensor, list[Claim]]:
         """The side of a manifold, its samples, and the claims beside the verdict."""
-        if isinstance(subject.manifold, Shape):
-            samples = subject.draw(self.n_samples or FIRST, self.generator)
-            side, beside = shape_evidence(subject.manifold, self.fields), list[Claim]()
-        else:
+        beside: list[Claim] = []
+        side = known_evidence(subject.manifold, self.fields)
+        if side is None:
             side, samples, beside = self._judged(subject)
+        else:
+            samples = subject.draw(self.n_samples or FIRST, self.generator)
         return side, samples, [*beside, *claims_about(subject, samples, data, self.generator, self.say)]
 
     def _judged(self, subject: ManifoldInput) -> tuple[BettiEvidence, Tensor, list[Claim]]:

@@ -93,8 +93,8 @@ def test_components_are_weighted_by_their_volume(method: str) -> None:
 class _WithoutDeterminant(ImplicitManifold):
     """The planted defect: closest points taken as uniform, the Jacobian det(1 + S) of the tube forgotten."""
 
-    def _foot_system(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        basis, inverse, ok = super()._foot_system(x, z)
+    def closest_point_derivative(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        basis, inverse, ok = super().closest_point_derivative(x, z)
         return basis, torch.eye(self.dim, dtype=z.dtype).expand_as(inverse), ok
 
 

@@ -67,11 +67,11 @@ def test_distance_to_the_torus_is_exact(generator):
     assert torch.allclose(moved, torus_distance(x).squeeze(-1).abs(), atol=1e-9)
 
 
-def test_without_foot_points_is_the_same_set_sharing_its_constraint(generator):
+def test_with_fast_projection_is_the_same_set_sharing_its_constraint(generator):
     anchors = Torus().sample(200, generator=generator)
     manifold = ImplicitManifold(torus_distance, 2, 3, predictor_steps=1, gate=Gate(anchors, 0.5, 3))
-    quick = manifold.without_foot_points()
-    bare = manifold.without_foot_points(gated=False, predicted=False)
+    quick = manifold.with_fast_projection()
+    bare = manifold.with_fast_projection(gated=False, predicted=False)
     assert (quick.closest, quick.gate, quick.predictor_steps) == (False, manifold.gate, 1)
     assert (bare.closest, bare.gate, bare.predictor_steps) == (False, None, 0)
     assert manifold.closest and manifold.gate is not None and manifold.predictor_steps == 1

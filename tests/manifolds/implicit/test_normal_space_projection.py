@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from topogen.manifolds import ImplicitManifold, Manifold
-from topogen.manifolds.implicit.normal_space_projection import project_along_normals, section_of
+from topogen.manifolds.implicit.normal_space_projection import project_along_normals
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
 from topogen.manifolds.shapes import KleinBottle, Torus
 
@@ -19,7 +19,7 @@ def test_lands_on_m_along_the_normal_space(manifold: Manifold) -> None:
     x = manifold.sample(40, generator)
     tangent, normal = manifold.tangent_basis(x), manifold.normal_basis(x)
     v = 0.1 * (tangent @ torch.randn(40, 2, 1, generator=generator, dtype=torch.float64)).squeeze(-1)
-    section = section_of(manifold)
+    section = manifold.section
     y, found = project_along_normals(section, x, v, normal, 1e-10)
     assert int(found.sum()) >= 35
     assert float((manifold.project(y).points - y).norm(dim=1).max()) < 1e-9
@@ -32,7 +32,7 @@ def test_lands_on_m_along_the_normal_space(manifold: Manifold) -> None:
 def test_no_solution_is_masked_and_returns_the_start() -> None:
     x = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
     v = torch.tensor([[1.5, 0.0, 0.0], [0.5, 0.0, 0.0]], dtype=torch.float64)
-    y, found = project_along_normals(section_of(SPHERE), x, v, x.unsqueeze(-1), 1e-12)
+    y, found = project_along_normals(SPHERE.section, x, v, x.unsqueeze(-1), 1e-12)
     assert found.tolist() == [False, True]
     assert torch.equal(y[0], x[0])
     assert torch.allclose(y[1], torch.tensor([0.5, 0.0, 0.75**0.5], dtype=torch.float64))
@@ -42,7 +42,7 @@ def test_constraints_that_are_not_finite_are_failures_not_crashes() -> None:
     broken = ImplicitManifold(lambda x: torch.stack([x[:, 0] - 1, (x[:, 1] - 0.5).sqrt() - 1, 0 * x[:, 2]], 1), 1, 3)
     x = torch.tensor([[1.0, 1.5, 0.0]], dtype=torch.float64)
     v = torch.tensor([[0.0, -2.0, 0.0]], dtype=torch.float64)
-    _, found = project_along_normals(section_of(broken), x, v, torch.eye(3, dtype=torch.float64)[None, :, :2], 1e-10)
+    _, found = project_along_normals(broken.section, x, v, torch.eye(3, dtype=torch.float64)[None, :, :2], 1e-10)
     assert not bool(found.any())
 
 

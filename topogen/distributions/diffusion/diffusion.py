@@ -62,5 +62,5 @@ class Diffusion(ContinuousFlow):
         if not self.times[0] <= time <= self.times[1]:
             raise InvalidInputError(f"time: expected a variance within {self.times}, found {time}")
         s = torch.full((len(x),), self._share(math.log(time)))
-        value = self._velocity(x.double(), s, self._contexts(context, len(x)), guidance)
+        value = self._velocity(x.double(), s, self.contexts_of(context, len(x)), guidance)
         return (value / math.sqrt(time)).to(x.dtype)

@@ -87,7 +87,7 @@ def _ends(manifold: Manifold, y: Tensor, h: Tensor, generator: torch.Generator |
 
 def _learnable(manifold: Manifold, x: Tensor, origin: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     """Tangents and scores of the heat kernel of time h (m,) at points (m, D) that came from `origin` (m, D)."""
-    basis, form = manifold._bend(x)
+    basis, form = manifold.tangent_and_second_form(x)
     w = torch.einsum("nDa,nD->na", basis, origin - x)
     bent = torch.einsum("nDab,na,nb->nD", form, w, w)
     v = w + torch.einsum("nD,nDab,nb->na", bent, form, w) / 6

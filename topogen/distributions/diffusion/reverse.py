@@ -124,7 +124,7 @@ class _Walk:
     def starts(self, n: int) -> Tensor:
         """Points (n, D) of the base, each chosen by exp(-energy) among several where there is one: heat may not have mixed what the energy tells apart."""
         several = 1 if self.energy is None else max(CANDIDATES, IN_ALL // n)
-        context = self.model._contexts(self.context, n)
+        context = self.model.contexts_of(self.context, n)
         found = self.model.base.sample(n * several, self.generator, None if context is None else context.repeat_interleave(several, 0))
         if self.energy is None:
             return found

@@ -27,7 +27,7 @@ from topogen.geometry.frames import complement, determinant
 from topogen.geometry.neighbours import pairs_within
 from topogen.geometry.reach import reach_at
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit.normal_space_projection import project_along_normals, section_of
+from topogen.manifolds.implicit.normal_space_projection import project_along_normals
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
 
 __all__ = ["TangentKernels", "fit_kernels"]
@@ -145,11 +145,10 @@ class TangentKernels(Distribution):
         u = _ball_normal(widths, self.manifold.dim, self.radius, generator)
         x, tangent, normal = self.centres[centre], self.tangent[centre], self.normal[centre]
         step = (tangent @ u.unsqueeze(-1)).squeeze(-1)
-        y, found = project_along_normals(section_of(self.manifold), x, step, normal, self.manifold.tolerance(torch.float64))
+        y, found = project_along_normals(self.manifold.section, x, step, normal, self.manifold.tolerance(torch.float64))
         across = (normal.mT @ (y - x).unsqueeze(-1)).squeeze(-1).norm(dim=-1)
         found &= (across < self.radius) & is_valid_zero(self.manifold, y, self._bound)
-        gate = getattr(self.manifold, "gate", None)
-        return y, found if gate is None else found & gate(y, self.manifold.tangent_basis)
+        return y, found & self.manifold.inside_boundary(y)
 
 
 def fit_kernels(manifold: Manifold, points: Tensor, *, uniform: Uniform | None = None, generator: torch.Generator | None = None) -> TangentKernels:

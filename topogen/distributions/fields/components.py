@@ -18,7 +18,6 @@ from topogen.errors import InvalidInputError
 from topogen.geometry.neighbours import nearest
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.local_polynomial import LARGEST_DIMENSION, fit_local_polynomials
-from topogen.manifolds.shapes.base import Shape
 from topogen.sampling.brownian import brownian
 from topogen.sampling.connected_components import connected_components
 
@@ -39,9 +38,9 @@ class SampledManifold:
 
     def __init__(self, manifold: Manifold, pool: Tensor, volume: float, labels: Tensor | None = None) -> None:
         self.manifold, self.pool, self.volume = manifold, pool.detach().double(), volume
-        closed = isinstance(manifold, Shape) or manifold.dim > LARGEST_DIMENSION
-        self.fast: Manifold = manifold if closed else fit_local_polynomials(self.pool, manifold.dim)
-        self.fresh = Uniform(manifold) if isinstance(manifold, Shape) else None
+        cheap = manifold.closed_form or manifold.dim > LARGEST_DIMENSION
+        self.fast: Manifold = manifold if cheap else fit_local_polynomials(self.pool, manifold.dim)
+        self.fresh = Uniform(manifold) if manifold.closed_form else None
         self.labels = _components(manifold, self.pool) if labels is None else labels
         self.spacing = float(nearest(self.pool[:2000], 1)[0].median()) * (min(2000, len(pool)) / len(pool)) ** (1 / manifold.dim)
 
@@ -160,13 +159,14 @@ def sampled_manifold(manifold: Manifold, points: Tensor, *, uniform: Uniform | N
 
     `uniform`: the uniform distribution on M where it is made already. Raises what `Uniform` raises.
     """
-    uniform = Uniform(manifold, points=None if isinstance(manifold, Shape) else points, generator=generator) if uniform is None else uniform
+    uniform = Uniform(manifold, points=None if manifold.closed_form else points, generator=generator) if uniform is None else uniform
     pool = uniform.sample((POOL.get(manifold.dim, POOL[3]),), generator=generator)
     return SampledManifold(manifold, pool, uniform.volume.value)
 
 
 def _components(manifold: Manifold, pool: Tensor) -> Tensor:
-    if isinstance(manifold, Shape) and manifold.betti(2)[0] == 1:
+    betti = manifold.betti(2)
+    if betti is not None and betti[0] == 1:
         return torch.zeros(len(pool), dtype=torch.int64)
     return connected_components(pool, manifold)
 

@@ -21,7 +21,6 @@ from topogen.distributions.fields.vector_field import FieldNetwork
 from topogen.errors import InvalidInputError
 from topogen.geometry.field_integration import Drift, IntegratedField, integrate_field
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit.implicit import ImplicitManifold
 
 __all__ = ["ContinuousFlow", "settled"]
 
@@ -82,7 +81,7 @@ class ContinuousFlow(Distribution, abc.ABC):
         `guidance` w > 1 strengthens the context: f = (1 - w) f(x) + w f(x | context), which is no longer the model's own law (Ho, Salimans 2022).
         """
         shape = torch.Size(sample_shape)
-        context = self._contexts(context, shape.numel())
+        context = self.contexts_of(context, shape.numel())
         x = self.base.sample(shape.numel(), generator, context)
         begin, end = self.span
         parts = [self._flown(part, begin, end, _rows(context, rows), guidance, steps=steps).points for rows, part in _batches(x)]
@@ -93,7 +92,7 @@ class ContinuousFlow(Distribution, abc.ABC):
         """log p (...) at the projections of points (..., D), in nats against the volume of M; -inf where there is none on M."""
         found = self.manifold.project(value.detach().double())
         flat = found.points.reshape(-1, value.shape[-1])
-        context = self._contexts(context, len(flat))
+        context = self.contexts_of(context, len(flat))
         density = torch.full((len(flat),), -torch.inf, dtype=torch.float64)
         on = found.converged.reshape(-1)
         density[on] = self.log_density(flat[on], None if context is None else context[on])
@@ -125,7 +124,7 @@ class ContinuousFlow(Distribution, abc.ABC):
             s, gain = torch.full((len(x),), self._share(time)), self._gain(time)
             if not divergence:
                 return gain * self._velocity(x, s, context, guidance), x.new_zeros(len(x))
-            tangent, bend = self.fast._place(x)
+            tangent, bend = self.fast.tangent_and_mean_curvature(x)
             value, slope = self.field.with_slopes(x, s, tangent.float(), context)
             value = value.double()
             spread = (slope.double() * tangent).sum((-2, -1)) + (value * bend).sum(-1)
@@ -139,7 +138,8 @@ class ContinuousFlow(Distribution, abc.ABC):
             value = (1 - guidance) * self.field(x, s).double() + guidance * value
         return _tangential(self.fast.tangent_basis(x), value)
 
-    def _contexts(self, context: Tensor | None, n: int) -> Tensor | None:
+    def contexts_of(self, context: Tensor | None, n: int) -> Tensor | None:
+        """A context (c,) or (n, c) as float32 rows (n, c), None without one; raises InvalidInputError where it does not fit the model."""
         if context is None:
             return None
         if not self.field.context:
@@ -153,8 +153,7 @@ class ContinuousFlow(Distribution, abc.ABC):
 
 def settled(manifold: Manifold, x: Tensor) -> Tensor:
     """Points (n, D) near M brought onto it as exactly as it is known."""
-    target = manifold.without_foot_points(gated=False, predicted=False) if isinstance(manifold, ImplicitManifold) else manifold
-    found = target.project(x)
+    found = manifold.with_fast_projection(gated=False, predicted=False).project(x)
     return torch.where(found.converged.unsqueeze(-1), found.points, x)
 
 

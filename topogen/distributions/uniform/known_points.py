@@ -16,7 +16,7 @@ KNOWN = 1500
 
 def known_points(manifold: ImplicitManifold, points: Tensor, generator: torch.Generator) -> Tensor:
     """Points (k, D) of M that points (n, D) near it project to, in random order. Raises ProjectionError when there are none."""
-    found = manifold.without_foot_points().project(points)
+    found = manifold.with_fast_projection().project(points)
     known = found.points[found.converged]
     if not len(known):
         raise ProjectionError(f"points: none of {len(points)} could be projected onto {manifold!r}; pass points near it")
@@ -30,7 +30,7 @@ def reach_around(manifold: ImplicitManifold, known: Tensor) -> float:
     near = [some]
     for share in (0.02, 0.1):
         tangent = manifold.tangent_basis(some[:500])
-        found = manifold.without_foot_points().project((some[:500].unsqueeze(1) + share * extent * tangent.mT).reshape(-1, some.shape[1]))
+        found = manifold.with_fast_projection().project((some[:500].unsqueeze(1) + share * extent * tangent.mT).reshape(-1, some.shape[1]))
         near.append(found.points[found.converged])
     cloud = torch.cat(near)
     cloud = cloud[torch.linspace(0, len(cloud) - 1, min(len(cloud), 2 * KNOWN)).long()]

@@ -138,7 +138,7 @@ def _components(positions: Tensor) -> list[Tensor]:
 def _volume(manifold: Manifold, pool: Tensor, generator: torch.Generator) -> Estimate:
     flat = pool.reshape(-1, pool.shape[-1])
     radius = REACH_SHARE * _reach(manifold, flat)
-    interior = None if getattr(manifold, "gate", None) is None else _interior(manifold, flat, radius, generator).reshape(pool.shape[:2])
+    interior = None if manifold.gate is None else _interior(manifold, flat, radius, generator).reshape(pool.shape[:2])
     if interior is not None and int(interior.sum()) < len(flat) // 20:
         raise InvalidInputError(
             f"manifold: hardly any of {len(flat)} points is {radius:.3g} away from the gate; the piece is too narrow for the kernel estimate"

@@ -29,7 +29,7 @@ from topogen.errors import ProjectionError
 from topogen.geometry.frames import complement
 from topogen.geometry.reach import ball_volume
 from topogen.manifolds.implicit.implicit import ImplicitManifold
-from topogen.manifolds.implicit.normal_space_projection import project_along_normals, section_of
+from topogen.manifolds.implicit.normal_space_projection import project_along_normals
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
 from topogen.topology.persistence.landmarks import nearest_distance
 
@@ -92,7 +92,7 @@ class Patches:
     def _land(self, patch: Tensor, u: Tensor) -> tuple[Tensor, Tensor, int]:
         x, tangent = self.anchors[patch], self.tangent[patch]
         step = (tangent @ u.unsqueeze(-1)).squeeze(-1)
-        z, found = project_along_normals(section_of(self.manifold), x, step, self.normal[patch], self.manifold.tolerance(torch.float64))
+        z, found = project_along_normals(self.manifold.section, x, step, self.normal[patch], self.manifold.tolerance(torch.float64))
         found &= is_valid_zero(self.manifold, z, self.bound)
         own = found & (self._nearest(z) == patch)
         z = z[own]

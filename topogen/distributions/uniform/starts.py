@@ -1,4 +1,4 @@
-"""Points on an implicit manifold of which nothing is known but its constraint and its unit of length."""
+"""Points on a manifold to start from: those it knows, else what can be found from its constraint and its unit of length alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import ProjectionError
-from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.manifolds.base import Manifold
 
 __all__ = ["random_starts"]
 
@@ -14,15 +14,16 @@ STARTS = 4000
 ROUNDS = 3
 
 
-def random_starts(manifold: ImplicitManifold, generator: torch.Generator) -> Tensor:
-    """Points (n, D) float64 of M: the anchors of its gate, or what uniform starts project to.
+def random_starts(manifold: Manifold, generator: torch.Generator) -> Tensor:
+    """Points (n, D) float64 of M: those it knows, or what uniform starts project to.
 
     Starts fill the box of half-width 3 scale around 0, then twice the box of what was found enlarged by a fifth on each side.
     A zero set that runs out of the first box is cut there. Raises ProjectionError when nothing converges.
     """
-    if manifold.gate is not None:
-        return manifold.gate.get_buffer("anchors")
-    quick = manifold.without_foot_points()
+    known = manifold.known_points()
+    if known is not None:
+        return known.detach().double()
+    quick = manifold.with_fast_projection()
     high = torch.full((manifold.ambient_dim,), 3 * manifold.scale, dtype=torch.float64)
     low, wall = -high, 2 * high
     for _ in range(ROUNDS):

@@ -91,7 +91,7 @@ class Tube:
 
     def _weight(self, y: Tensor, z: Tensor) -> Tensor:
         """1 / det(1 + S) (n,), 0 where 1 + S is not safely positive."""
-        _, inverse, ok = self.manifold._foot_system(y, z)
+        _, inverse, ok = self.manifold.closest_point_derivative(y, z)
         return torch.where(ok, torch.linalg.det(inverse), 0.0)
 
 

@@ -69,7 +69,7 @@ def grow_net(manifold: ImplicitManifold, points: Tensor, spacing: float, bound: 
 
     Raises InvalidInputError when M runs far out of the box of the points, as an unbounded zero set does.
     """
-    quick = manifold.without_foot_points()
+    quick = manifold.with_fast_projection()
     for _ in range(COARSENINGS):
         anchors = _flood(quick, points, spacing, bound, generator)
         if anchors is not None:

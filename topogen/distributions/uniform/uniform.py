@@ -11,6 +11,7 @@ both exact and independent of each other; everything else by tangent random walk
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar, cast, final
 
 import torch
@@ -26,7 +27,6 @@ from topogen.distributions.uniform.tube import Tube, tube_around
 from topogen.errors import InvalidInputError
 from topogen.manifolds.atlas.atlas import Atlas
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit.implicit import ImplicitManifold
 
 __all__ = ["Uniform"]
 
@@ -35,6 +35,7 @@ LARGEST_DIMENSION = 3
 METHODS = ("auto", "closed form", "charts", "patches", "tube", "walk")
 
 Sampler = PartitionOfUnity | Patches | Tube | MarkovChainUniform
+_SAMPLERS: dict[str, Callable[..., Sampler]] = {"patches": patches_on, "tube": tube_around, "walk": markov_chains_from}
 
 
 @final
@@ -42,9 +43,9 @@ class Uniform(Distribution):
     """Uniform distribution on a manifold M, a `torch.distributions.Distribution` with event shape (D,).
 
     Args:
-        manifold: M; one with a closed form (`sample(n, generator=)` and `volume`) needs nothing else.
+        manifold: M; one with a `closed_form` (`sample(n, generator=)` and `volume`) needs nothing else.
         points: known points (n, D) on or near M. The distribution covers the connected components that hold some of them.
-            Required in R^D with D > 4; otherwise found from random starts within three units of `manifold.scale` when None.
+            None: the manifold's `known_points`, or for an implicit manifold in R^D with D <= 4 what random starts within three units of its `scale` lead to.
         method: "closed form"; "charts" (atlases); "patches" and "tube" (implicit manifolds; independent of each other, patches are cheaper);
             "walk" (any manifold); or "auto": closed form where there is one, charts for an atlas, then patches for implicit manifolds with D <= 4, then walk.
         generator: seeds the preparation (patches, chains, volume), which runs at the first use; None: torch's global generator.
@@ -122,10 +123,9 @@ class Uniform(Distribution):
             generator = torch.Generator().manual_seed(self.seed)
             if self.method == "charts":
                 self._prepared = partition_of_unity(cast(Atlas, self.manifold), generator)
-            elif self.method == "walk" and self._points is not None:
-                self._prepared = markov_chains_from(self.manifold, self._points, generator)
             else:
-                self._prepared = _implicit_sampler(cast(ImplicitManifold, self.manifold), self._points, self.method, generator)
+                points = random_starts(self.manifold, generator) if self._points is None else self._points
+                self._prepared = _SAMPLERS[self.method](self.manifold, points, generator)
         return self._prepared
 
     def _measure(self) -> Estimate:
@@ -136,16 +136,6 @@ class Uniform(Distribution):
             return sampler.volume() if isinstance(sampler, MarkovChainUniform) else sampler.volume(torch.Generator().manual_seed(self.seed + 1))
 
 
-def _implicit_sampler(manifold: ImplicitManifold, points: Tensor | None, method: str, generator: torch.Generator) -> Sampler:
-    points = points if points is not None else random_starts(manifold, generator)
-    make = {"patches": patches_on, "tube": tube_around, "walk": markov_chains_from}[method]
-    return cast(Sampler, make(manifold, points, generator))
-
-
-def _closed_form(manifold: Manifold) -> bool:
-    return callable(getattr(manifold, "sample", None)) and hasattr(manifold, "volume")
-
-
 def _closed_sample(manifold: Manifold, n: int, generator: torch.Generator | None) -> Tensor:
     return cast(Tensor, manifold.sample(n, generator=generator)).double()
 
@@ -153,27 +143,25 @@ def _closed_sample(manifold: Manifold, n: int, generator: torch.Generator | None
 def _choose(manifold: Manifold, method: str) -> str:
     if method not in METHODS:
         raise InvalidInputError(f"method: expected one of {', '.join(METHODS)}, found {method!r}")
-    implicit = isinstance(manifold, ImplicitManifold)
-    if method == "closed form" and not _closed_form(manifold):
+    if method == "closed form" and not manifold.closed_form:
         raise InvalidInputError(f"method: {manifold!r} has no closed form (sample and volume); use method='auto'")
-    if method in ("patches", "tube") and not implicit:
+    if method in ("patches", "tube") and manifold.constraint is None:
         raise InvalidInputError(f"method: {method!r} needs an ImplicitManifold, found {manifold!r}; use method='walk'")
-    if method == "charts" and not isinstance(manifold, Atlas):
+    if method == "charts" and manifold.charts is None:
         raise InvalidInputError(f"method: 'charts' needs an Atlas, found {manifold!r}; use method='auto'")
     if method != "auto":
         return method
-    if _closed_form(manifold):
+    if manifold.closed_form:
         return "closed form"
-    if isinstance(manifold, Atlas):
+    if manifold.charts is not None:
         return "charts"
-    return "patches" if implicit and manifold.dim <= LARGEST_DIMENSION else "walk"
+    return "patches" if manifold.constraint is not None and manifold.dim <= LARGEST_DIMENSION else "walk"
 
 
 def _checked(manifold: Manifold, points: Tensor | None, method: str) -> Tensor | None:
     if points is None:
-        anchored = getattr(manifold, "gate", None) is not None
-        small = isinstance(manifold, ImplicitManifold) and manifold.ambient_dim <= LARGEST_AMBIENT
-        if method in ("closed form", "charts") or anchored or small:
+        small = manifold.constraint is not None and manifold.ambient_dim <= LARGEST_AMBIENT
+        if method in ("closed form", "charts") or small or manifold.known_points() is not None:
             return None
         raise InvalidInputError(f"points: needed to sample {manifold!r} in R^{manifold.ambient_dim}; pass known points (n, {manifold.ambient_dim}) near it")
     if not torch.is_tensor(points) or points.ndim != 2 or points.shape[1] != manifold.ambient_dim or not len(points):

@@ -133,7 +133,7 @@ def measured(
     wide = Atlas(charts.reaching(WIDE * charts.radius), sheet, points=samples, gate=gate)
     probe, z = _probes(charts)
     x, found = wide.decode(probe, z)
-    open_ended = wide.gate is not None or not getattr(sheet, "closed", True)
+    open_ended = not wide.closed
     lost = 0.0 if open_ended else float((~found).double().mean())
     probe, x, z = probe[found], x[found], z[found]
     charts = charts.reaching(torch.maximum(MARGIN * _largest((x - charts.centre[probe]).norm(dim=1), probe, charts), charts.radius))

@@ -16,7 +16,7 @@ do Carmo (1992), Riemannian Geometry; Lee (2013), Introduction to Smooth Manifol
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple, cast, final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -29,8 +29,7 @@ from topogen.manifolds.atlas.closest_point import closest_on_charts, first_per_r
 from topogen.manifolds.atlas.graph_charts import Charts
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
-from topogen.manifolds.implicit.implicit import ImplicitManifold
-from topogen.manifolds.implicit.normal_space_projection import Section, section_of
+from topogen.manifolds.implicit.normal_space_projection import Section
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
 
 __all__ = ["Atlas", "Coordinates", "Decoded", "Members", "bump", "ground_of", "regular"]
@@ -79,6 +78,7 @@ class Atlas(Manifold):
     """
 
     name = "atlas"
+    charts: Charts
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Atlas(Manifold):
         if points.ndim != 2 or points.shape[1] != self.ambient_dim or not len(points):
             raise InvalidInputError(f"points: expected shape (n, {self.ambient_dim}) with n >= 1, found {tuple(points.shape)}")
         self.charts, self.sheet = charts, sheet
-        self.gate = gate if sheet is None else getattr(sheet, "gate", None)
+        self.gate = gate if sheet is None else sheet.gate
         self.register_buffer("tau", tau.detach().double())
         self.register_buffer("points", points.detach().double())
         self._frames = frames
@@ -111,13 +111,28 @@ class Atlas(Manifold):
         """K, the number of charts."""
         return self.charts.count
 
+    @property
+    def underlying(self) -> Manifold:
+        """The shared sheet; the atlas itself on own sheets."""
+        return self if self.sheet is None else self.sheet
+
+    @property
+    def closed(self) -> bool:
+        """What the shared sheet says; on own sheets, whether there is no gate."""
+        return self.gate is None if self.sheet is None else self.sheet.closed
+
+    @property
+    def orientable(self) -> bool | None:
+        """What the shared sheet says; unknown on own sheets."""
+        return None if self.sheet is None else self.sheet.orientable
+
     def tolerance(self, dtype: torch.dtype) -> float:
         """That of the sheet; on own sheets 1e-9 (float64) or 1e-5 of the median radius of a chart."""
         return float(self.charts.radius.median()) * super().tolerance(dtype) if self.sheet is None else self.sheet.tolerance(dtype)
 
     def members(self, x: Tensor) -> Members:
         """Which charts hold which of the points (n, D) of M; a point may be in several, or in none."""
-        x = self._flat(x).detach().double()
+        x = self.as_rows(x).detach().double()
         row, chart = pairs_within(x, self.charts.centre, self.charts.extent)
         z = self.charts.encode(chart, x[row])
         inside = z.norm(dim=-1) < self.charts.radius[chart]
@@ -134,7 +149,7 @@ class Atlas(Manifold):
 
     def encode(self, x: Tensor) -> Coordinates:
         """The chart in whose middle each point (..., D) of M lies most, and its coordinates there."""
-        flat = self._flat(x)
+        flat = self.as_rows(x)
         held = self.members(flat)
         depth = held.z.norm(dim=-1) / self.charts.radius[held.chart]
         best = first_per_row(held.row, depth, len(flat))
@@ -208,7 +223,7 @@ class Atlas(Manifold):
 
     def partition_of_unity(self, x: Tensor) -> Tensor:
         """r_k(x) (..., K) at points (..., D) of M: smooth, zero outside chart k, summing to one where any chart holds the point (zero elsewhere)."""
-        flat = self._flat(x)
+        flat = self.as_rows(x)
         held = self.members(flat)
         table = flat.new_zeros(len(flat), self.count)
         table[held.row, held.chart] = self.shares(held, len(flat)).to(flat.dtype)
@@ -218,24 +233,24 @@ class Atlas(Manifold):
         if self.sheet is None:
             found = closest_on_charts(self.charts, x, self.tau, self.tolerance(torch.float64))
             return found if self.gate is None else replace(found, converged=found.converged & self._within(found.points.detach().double()))
-        found = self.sheet._project(x)
+        found = self.sheet.project(x)
         held = torch.zeros(len(x), dtype=torch.bool)
         held[self.members(found.points).row] = True
         return Projection(found.points, found.residual, found.converged & held, found.iterations)
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
         if self.sheet is not None:
-            return self.sheet._tangent_basis(x)
+            return self.sheet.tangent_basis(x)
         chart, z, found = self.encode(x)
         if not bool(found.all()):
             raise InvalidInputError(f"x: {int((~found).sum())} of {len(x)} points lie in no chart of {self!r}; project them first")
         return self._own_frame(chart, z).to(x.dtype)
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
-        return super()._mean_curvature(x) if self.sheet is None else self.sheet._mean_curvature(x)
+        return super()._mean_curvature(x) if self.sheet is None else self.sheet.mean_curvature(x)
 
     def _second_form(self, x: Tensor) -> Tensor:
-        return super()._second_form(x) if self.sheet is None else self.sheet._second_form(x)
+        return super()._second_form(x) if self.sheet is None else self.sheet.second_fundamental_form(x)
 
     def _frame(self, chart: Tensor, x: Tensor) -> Tensor:
         """Tangent bases (n, D, d) at x of the shared sheet, or of the own sheets of charts (n,)."""
@@ -249,16 +264,17 @@ class Atlas(Manifold):
         start = self.charts.decode(chart, z)
         if self.sheet is None:
             return Decoded(start, torch.isfinite(start).all(-1) & self._within(start))
-        x, solved = _solve(section_of(self.sheet), self.charts, chart, start, z, self.sheet.tolerance(torch.float64))
+        x, solved = _solve(self.sheet.section, self.charts, chart, start, z, self.sheet.tolerance(torch.float64))
         solved &= (x - start).norm(dim=-1) < self.tau[chart]
         solved &= (x - self.charts.centre[chart]).norm(dim=-1) < self.charts.extent[chart]
         return Decoded(x, solved & self._on_sheet(x) & self._within(x))
 
     def _on_sheet(self, x: Tensor) -> Tensor:
         """Mask (n,) of the zeros of the section (n, D) that are points of the shared sheet."""
-        if isinstance(self.sheet, ImplicitManifold):
-            return is_valid_zero(self.sheet, x, self._bound)
-        found = cast(Manifold, self.sheet).project(x)
+        sheet = self.underlying
+        if sheet.constraint is not None:
+            return is_valid_zero(sheet, x, self._bound)
+        found = sheet.project(x)
         return found.converged & ((found.points - x).norm(dim=-1) <= _CLOSE * self.charts.radius.median())
 
     def _within(self, x: Tensor) -> Tensor:
@@ -272,7 +288,8 @@ class Atlas(Manifold):
         chart = torch.cdist(x, self.charts.centre).argmin(1)
         return self._own_frame(chart, self.charts.encode(chart, x))
 
-    def _known_points(self) -> Tensor:
+    def known_points(self) -> Tensor:
+        """The known points (n, D) that the atlas was made with."""
         return self.points
 
     def _check_charts(self, chart: Tensor) -> None:
@@ -290,8 +307,8 @@ def regular(holds: Tensor, determinants: Tensor, flattest: float = 0.1) -> Tenso
 
 
 def ground_of(manifold: Manifold) -> Manifold:
-    """What an atlas describes: its shared sheet. Any other manifold, and an atlas on its own sheets, is its own ground."""
-    return manifold.sheet if isinstance(manifold, Atlas) and manifold.sheet is not None else manifold
+    """`manifold.underlying`: the shared sheet of an atlas, any other manifold itself."""
+    return manifold.underlying
 
 
 def bump(t: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from topogen.errors import InvalidInputError
 from topogen.geometry import constant_rank
 from topogen.geometry.constant_rank import Frame
 from topogen.geometry.curvature import second_fundamental_form
-from topogen.geometry.frames import orthonormal, tilt
+from topogen.geometry.frames import apply, orthonormal, tilt
 from topogen.geometry.projection import Projection
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
@@ -57,6 +57,7 @@ class ImplicitManifold(Manifold):
     """
 
     name = "implicit"
+    constraint: Field
 
     def __init__(
         self,
@@ -89,9 +90,14 @@ class ImplicitManifold(Manifold):
             )
 
     @property
-    def codim(self) -> int:
-        """r = D - d, the rank of the constraint on M."""
-        return self.ambient_dim - self.dim
+    def regular(self) -> bool:
+        """Whether the constraint has as many outputs as there are normals (m = r); F is then its own section."""
+        return self.outputs == self.codim
+
+    @property
+    def orientable(self) -> bool | None:
+        """True for a regular constraint, whose gradients orient the normal bundle; unknown otherwise."""
+        return True if self.regular else None
 
     def tolerance(self, dtype: torch.dtype) -> float:
         """Kept residual up to which a point counts as on M: 1e-9 scale in float64, 1e-5 scale in float32."""
@@ -99,11 +105,11 @@ class ImplicitManifold(Manifold):
 
     def value(self, x: Tensor) -> Tensor:
         """F(x) (..., m), differentiable, in the dtype of x."""
-        return self._field(self._flat(x).double()).to(x.dtype).reshape(*x.shape[:-1], self.outputs)
+        return self._field(self.as_rows(x).double()).to(x.dtype).reshape(*x.shape[:-1], self.outputs)
 
     def frame(self, x: Tensor) -> Frame:
         """Singular frame of J at points (n, D) in float64: value, left, values, right (`geometry.constant_rank.Frame`)."""
-        return _chunked(lambda part: constant_rank.frame(self._field, part, self.codim), self._flat(x).detach().double())
+        return _chunked(lambda part: constant_rank.frame(self._field, part, self.codim), self.as_rows(x).detach().double())
 
     def spectrum(self, x: Tensor) -> Tensor:
         """Singular values (..., min(m, D)) of J, descending; the first D - d are kept."""
@@ -141,8 +147,8 @@ class ImplicitManifold(Manifold):
 
     def tilt(self, x: Tensor) -> Tensor:
         """Angle (...) in degrees at points of M between the exact tangents (kernel of Ds) and the kernel of the truncated J."""
-        flat = self._flat(x).detach().double()
-        if self.outputs == self.codim:
+        flat = self.as_rows(x).detach().double()
+        if self.regular:
             return x.new_zeros(x.shape[:-1])
         angles = _chunked_tensor(
             lambda part: tilt(self._exact_normals(part), constant_rank.frame(self._field, part, self.codim).right[..., : self.codim]), flat
@@ -152,15 +158,15 @@ class ImplicitManifold(Manifold):
     def predict(self, x: Tensor, steps: int = 1) -> Tensor:
         """`steps` first-order steps x - J^t F in the dtype of x: one forward and one backward pass each, no Jacobian, no test of convergence."""
         field = self._field if x.dtype == torch.float64 else _cast(self.constraint, self._field, x.dtype)
-        return _predict(field, self._flat(x).detach(), steps).reshape(x.shape)
+        return _predict(field, self.as_rows(x).detach(), steps).reshape(x.shape)
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """Retraction: x + u brought back by Gauss-Newton alone (third order close to the closest point, half its cost); strict like `projx`."""
         if not self.closest:
             return super().retr(x, u)
-        return self.without_foot_points(gated=False, predicted=False).projx(x + u)
+        return self.with_fast_projection(gated=False, predicted=False).projx(x + u)
 
-    def without_foot_points(self, *, gated: bool = True, predicted: bool = True) -> ImplicitManifold:
+    def with_fast_projection(self, *, gated: bool = True, predicted: bool = True) -> ImplicitManifold:
         """The same manifold, sharing its constraint, whose projection ends wherever Gauss-Newton lands (third order close to the closest point).
 
         `gated`, `predicted`: whether it keeps the gate and the predictor steps.
@@ -214,12 +220,15 @@ class ImplicitManifold(Manifold):
         return Projection(points, residual, found.converged, iterations)
 
     def _foot_step(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        basis, inverse, ok = self._foot_system(x, z)
+        basis, inverse, ok = self.closest_point_derivative(x, z)
         slope = basis.mT @ (x - z).unsqueeze(-1)
         return (basis @ (inverse @ slope)).squeeze(-1), ok
 
-    def _foot_system(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """T (n, D, d), (1 + S)^-1 (n, d, d) and where 1 + S is safely positive; the identity stands in elsewhere."""
+    def closest_point_derivative(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The factors of Dz = T (1 + S)^-1 T^t at points x (n, D) float64 whose closest points are z (n, D).
+
+        T (n, D, d), (1 + S)^-1 (n, d, d), and a mask (n,) of where 1 + S is safely positive; the identity stands in elsewhere.
+        """
         at = constant_rank.frame(self._field, z, self.codim)
         rows = constant_rank.exact_derivative(self._field, z, at)
         basis = _kernel(rows)
@@ -236,7 +245,7 @@ class ImplicitManifold(Manifold):
 
     def _attach(self, x: Tensor, z: Tensor) -> Tensor:
         with torch.no_grad():
-            basis, inverse, _ = self._foot_system(x.detach().double(), z)
+            basis, inverse, _ = self.closest_point_derivative(x.detach().double(), z)
             derivative = basis @ inverse @ basis.mT
         y = x.double()
         return z + (derivative @ (y - y.detach()).unsqueeze(-1)).squeeze(-1)
@@ -266,7 +275,8 @@ class ImplicitManifold(Manifold):
     def _second_form(self, x: Tensor) -> Tensor:
         """II = -Ds^+ (T^t D^2 s T) for a regular constraint; differences of the tangent projectors otherwise."""
         if self.outputs > self.codim:
-            return second_fundamental_form(self.without_foot_points(gated=False, predicted=False)._project_points, self._tangent_basis, x)
+            quick = self.with_fast_projection(gated=False, predicted=False)
+            return second_fundamental_form(lambda y: quick.project(y).points, self._tangent_basis, x)
         at = constant_rank.frame(self._field, x, self.codim)
         basis = self._tangent_basis(x)
         outputs = at.left.mT
@@ -274,9 +284,19 @@ class ImplicitManifold(Manifold):
         scaled = (bends / at.values[..., None, None]).flatten(-2)
         return -(at.right @ scaled).reshape(*x.shape, self.dim, self.dim)
 
-    def _known_points(self) -> Tensor | None:
+    def known_points(self) -> Tensor | None:
+        """The anchors (n, D) of the gate, None without them."""
         anchors = getattr(self.gate, "anchors", None)
         return anchors if torch.is_tensor(anchors) else None
+
+    def section(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The kept section s (n, r) and Pi_r J (n, r, D) at points (n, D), in coordinates of U_r (F and J for a regular constraint); NaN off the domain."""
+        value, rows = constant_rank.value_and_jacobian(self._field, y)
+        if self.regular:
+            return value, rows
+        finite = torch.isfinite(value).all(-1) & torch.isfinite(rows).all((-2, -1))
+        left = torch.linalg.svd(torch.where(finite[:, None, None], rows, 0.0), full_matrices=False)[0][..., : self.codim].mT
+        return torch.where(finite[:, None], apply(left, value), torch.nan), left @ rows
 
     def extra_repr(self) -> str:
         """`dim=d, ambient_dim=D, outputs=m`, and whether it is gated."""

@@ -4,9 +4,8 @@ From x + v, v tangent at x, the solution a of
 
     s(x + v + N(x) a) = 0
 
-is found by Newton's method on a, N(x) an orthonormal basis of the normal space at x and s a section whose zero set is M:
-the kept section of an implicit manifold, or for any other manifold s(y) = N(p)^t (y - p) with p the projection of y, whose derivative along N(x)
-is exactly N(p)^t N(x). The same start always leads to the same solution or to the same failure; that is all a reversal check needs.
+is found by Newton's method on a, N(x) an orthonormal basis of the normal space at x and s = `Manifold.section`, whose zero set is M.
+The same start always leads to the same solution or to the same failure; that is all a reversal check needs.
 
 Zappa, Holmes-Cerfon, Goodman (2018), Monte Carlo on manifolds: sampling densities and integrating functions.
 """
@@ -18,12 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from topogen.geometry.constant_rank import value_and_jacobian
-from topogen.geometry.frames import complement
-from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit.implicit import ImplicitManifold
-
-__all__ = ["Section", "project_along_normals", "section_of"]
+__all__ = ["Section", "project_along_normals"]
 
 Section = Callable[[Tensor], tuple[Tensor, Tensor]]
 _FARTHEST = 10.0
@@ -52,35 +46,6 @@ def project_along_normals(section: Section, x: Tensor, v: Tensor, normal: Tensor
         if not len(active):
             break
     return y, found
-
-
-def section_of(manifold: Manifold) -> Section:
-    """A section (s, Ds) with zero set M: the kept section of an implicit manifold, the normal offset from the projection otherwise."""
-    return _kept_section(manifold) if isinstance(manifold, ImplicitManifold) else _offset_section(manifold)
-
-
-def _kept_section(manifold: ImplicitManifold) -> Section:
-    rank = manifold.codim
-
-    def section(y: Tensor) -> tuple[Tensor, Tensor]:
-        value, rows = value_and_jacobian(manifold._field, y)
-        if manifold.outputs == rank:
-            return value, rows
-        finite = torch.isfinite(value).all(-1) & torch.isfinite(rows).all((-2, -1))
-        left = torch.linalg.svd(torch.where(finite[:, None, None], rows, 0.0), full_matrices=False)[0][..., :rank].mT
-        return torch.where(finite[:, None], _along(left, value), torch.nan), left @ rows
-
-    return section
-
-
-def _offset_section(manifold: Manifold) -> Section:
-    def section(y: Tensor) -> tuple[Tensor, Tensor]:
-        projection = manifold.project(y)
-        rows = complement(manifold.tangent_basis(projection.points)).mT
-        value = _along(rows, y - projection.points)
-        return torch.where(projection.converged[:, None], value, torch.nan), rows
-
-    return section
 
 
 def _newton_step(system: Tensor, value: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit.implicit import ImplicitManifold
 
 __all__ = ["full_residual_bound", "is_valid_zero"]
 
@@ -21,13 +20,13 @@ _FLOOR = 1e-6
 
 def full_residual_bound(manifold: Manifold, points: Tensor) -> float:
     """Four times the largest full residual |F| at points (n, D) of M (plus 1e-6 scale); infinite where |F| says nothing more than |s|."""
-    if not isinstance(manifold, ImplicitManifold) or manifold.outputs == manifold.codim or not len(points):
+    if manifold.constraint is None or manifold.regular or not len(points):
         return torch.inf
     return _MARGIN * float(manifold.full_residual(points).max()) + _FLOOR * manifold.scale
 
 
 def is_valid_zero(manifold: Manifold, points: Tensor, bound: Tensor | float) -> Tensor:
     """Mask (n,) of the zeros (n, D) whose full residual is within the bound."""
-    if not isinstance(manifold, ImplicitManifold) or manifold.outputs == manifold.codim:
+    if manifold.constraint is None or manifold.regular:
         return torch.ones(len(points), dtype=torch.bool, device=points.device)
     return manifold.full_residual(points) <= bound

@@ -29,6 +29,7 @@ class Shape(Manifold):
 
     orientable: bool
     closed: bool = True
+    closed_form = True
 
     @abc.abstractmethod
     def _volume(self) -> float:
@@ -80,7 +81,8 @@ class Shape(Manifold):
             raise InvalidInputError(f"n: expected a number of points >= 0, found {n!r}")
         return self._sample(n, generator).to(dtype)
 
-    def _known_points(self) -> Tensor:
+    def known_points(self) -> Tensor:
+        """2,000 uniform points (n, D), always the same."""
         return self._sample(2000, torch.Generator().manual_seed(0))
 
     def distance(self, x: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from topogen.geometry.constant_rank import value_and_jacobian
-from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.manifolds.base import Manifold
 
 __all__ = ["Bounds", "Enclosure", "bounds", "corners", "enclosure_of"]
 
@@ -51,7 +51,7 @@ class Bounds(NamedTuple):
     push: Tensor
 
 
-def enclosure_of(manifold: ImplicitManifold, second_derivative: float | None, *, sampled: bool = False) -> Enclosure:
+def enclosure_of(manifold: Manifold, second_derivative: float | None, *, sampled: bool = False) -> Enclosure:
     """The constraint's own enclosure, one from a given bound on |D^2 F|, or one estimated from the corners of cells (always so where `sampled`)."""
     own = None if sampled else getattr(manifold.constraint, "enclosure", None)
     if second_derivative is not None:
@@ -98,7 +98,7 @@ def _bounds(enclosure: Enclosure, x: Tensor, side: float) -> Bounds:
     return Bounds(*(torch.where(unknown, bad, good) for good, bad in zip(found, worst, strict=True)))
 
 
-def _sampled(manifold: ImplicitManifold) -> Enclose:
+def _sampled(manifold: Manifold) -> Enclose:
     def enclose(x: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         dim = x.shape[1]
         value, jacobian = value_and_jacobian(manifold.value, x)

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError, MissingDependencyError, NotSupportedError
 from topogen.geometry.meshing import extract_mesh
-from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.manifolds.base import Manifold
 from topogen.topology.level_sets.cell_bounds import Bounds, Enclosure, bounds, corners, enclosure_of
 from topogen.topology.level_sets.surfaces import SurfaceFacts, surface_facts
 from topogen.topology.persistence.budget import Budget, Cost
@@ -101,7 +101,7 @@ class LevelSet:
 
 
 def certify_level_set(
-    manifold: ImplicitManifold,
+    manifold: Manifold,
     points: Tensor | None = None,
     *,
     box: tuple[Sequence[float], Sequence[float]] | None = None,
@@ -137,7 +137,7 @@ def certify_level_set(
     grid = _grid(manifold, points, box, resolution)
     (Budget() if budget is None else budget).check(grid.cost, f"cubical complex of {' x '.join(map(str, grid.shape))} cells")
     enclosure = enclosure_of(manifold, second_derivative, sampled=sampled)
-    regular = manifold.outputs == manifold.codim
+    regular = manifold.regular
     start = level if level is not None else 0.0 if regular else _level(manifold, points, grid.side)
     tube = _tube(grid, enclosure, start)
     margin, evaluated = _margin(grid, enclosure, tube, regular)
@@ -198,8 +198,8 @@ class _Tube(NamedTuple):
     evaluated: int
 
 
-def _check(manifold: ImplicitManifold, resolution: int, level: float | None, second_derivative: float | None) -> None:
-    if not isinstance(manifold, ImplicitManifold):
+def _check(manifold: Manifold, resolution: int, level: float | None, second_derivative: float | None) -> None:
+    if manifold.constraint is None:
         raise NotSupportedError(f"certify_level_set: {type(manifold).__name__} has no constraint; topogen.certify reads atlases, topogen.verify the rest")
     if manifold.ambient_dim > HIGHEST:
         raise NotSupportedError(
@@ -213,7 +213,7 @@ def _check(manifold: ImplicitManifold, resolution: int, level: float | None, sec
             raise InvalidInputError(f"{name}: expected a finite number >= 0, found {value}")
 
 
-def _grid(manifold: ImplicitManifold, points: Tensor | None, box: tuple[Sequence[float], Sequence[float]] | None, resolution: int) -> _Grid:
+def _grid(manifold: Manifold, points: Tensor | None, box: tuple[Sequence[float], Sequence[float]] | None, resolution: int) -> _Grid:
     if (points is None) == (box is None):
         raise InvalidInputError("points, box: expected one of them, to say where to look; found " + ("neither" if box is None else "both"))
     if points is not None:
@@ -231,7 +231,7 @@ def _grid(manifold: ImplicitManifold, points: Tensor | None, box: tuple[Sequence
     return _Grid((low + high) / 2 - side / 2 * torch.tensor(shape, dtype=torch.float64), side, shape)
 
 
-def _level(manifold: ImplicitManifold, points: Tensor | None, side: float) -> float:
+def _level(manifold: Manifold, points: Tensor | None, side: float) -> float:
     """The largest |F| where the data project to, below which an overcomplete constraint need not fall, but at least what cells of this side resolve."""
     if points is None:
         raise InvalidInputError(
@@ -333,7 +333,7 @@ def _betti(grid: _Grid, tube: _Tube, fields: Sequence[int], top: int) -> dict[in
     return found
 
 
-def _mesh(manifold: ImplicitManifold, grid: _Grid) -> SurfaceFacts | None:
+def _mesh(manifold: Manifold, grid: _Grid) -> SurfaceFacts | None:
     """Marching cubes' facts of a surface in R^3; None elsewhere and without scikit-image."""
     if (manifold.ambient_dim, manifold.outputs) != (3, 1):
         return None

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds.base import Manifold
-from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.topology.persistence.landmarks import check_cloud, nearest_distance
 
 __all__ = ["GhostAudit", "audit", "held_out_radius", "wilson_interval"]
@@ -56,10 +55,10 @@ def audit(manifold: Manifold, points: Tensor, *, n_starts: int = 10_000, generat
         raise InvalidInputError(f"points, n_starts: expected (n, {manifold.ambient_dim}) and at least 1, found {tuple(points.shape)} and {n_starts}")
     cloud = points.detach().double()
     threshold = FAR * held_out_radius(cloud, generator)
-    quick = manifold.without_foot_points(gated=False) if isinstance(manifold, ImplicitManifold) else manifold
+    quick = manifold.with_fast_projection(gated=False)
     projection = quick.project(_starts(cloud, n_starts, generator))
     landed = projection.points[projection.converged]
-    inside = _inside(manifold, landed)
+    inside = manifold.inside_boundary(landed)
     distance = nearest_distance(landed[inside], cloud)
     far = distance > threshold
     ghosts = int(far.sum())
@@ -89,11 +88,3 @@ def _starts(cloud: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
     margin = MARGIN * (high - low) / 2
     draw = torch.rand(n, cloud.shape[1], dtype=torch.float64, generator=generator).to(cloud.device)
     return low - margin + (high - low + 2 * margin) * draw
-
-
-def _inside(manifold: Manifold, landed: Tensor) -> Tensor:
-    gate = getattr(manifold, "gate", None)
-    if gate is None or not len(landed):
-        return torch.ones(len(landed), dtype=torch.bool, device=landed.device)
-    mask: Tensor = gate(landed, manifold.tangent_basis)
-    return mask

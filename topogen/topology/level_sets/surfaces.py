@@ -17,7 +17,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.geometry.meshing import extract_mesh, grid_of, touches_box
-from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.manifolds.base import Manifold
 from topogen.topology.persistence.landmarks import check_cloud, nearest_distance, neighbour_distances
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def surface_facts(vertices: Tensor, faces: Tensor) -> SurfaceFacts:
     return SurfaceFacts(euler, components, genus, closed, consistent, float(mesh.area), volume, boundary)
 
 
-def mesh_of(manifold: ImplicitManifold, points: Tensor, resolution: int = 96, *, tolerance: float | None = None) -> Mesh:
+def mesh_of(manifold: Manifold, points: Tensor, resolution: int = 96, *, tolerance: float | None = None) -> Mesh:
     """The zero set of a one-output constraint in R^3 as a mesh, in the bounding box of the points (n, 3) enlarged by 15 %.
 
     The zero set is F = 0 itself, not only the part near the data; a piece is a ghost when all of its vertices are farther than `tolerance` from
@@ -162,10 +162,10 @@ def _vertex_labels(mesh: trimesh.Trimesh) -> tuple[int, np.ndarray[Any, Any]]:
     return int(dense.max()) + 1, dense
 
 
-def _check_meshable(manifold: ImplicitManifold) -> None:
+def _check_meshable(manifold: Manifold) -> None:
     way_out = "sample it (topogen.distributions.Uniform), or learn a closed surface with one output"
-    if not isinstance(manifold, ImplicitManifold):
-        raise NotSupportedError(f"mesh_of: {type(manifold).__name__} is no ImplicitManifold; sample it instead (topogen.distributions.Uniform)")
+    if manifold.constraint is None:
+        raise NotSupportedError(f"mesh_of: {type(manifold).__name__} has no constraint; sample it instead (topogen.distributions.Uniform)")
     if (manifold.dim, manifold.ambient_dim) != (2, 3):
         raise NotSupportedError(f"mesh_of: meshes are for surfaces in R^3, this one has dimension {manifold.dim} in R^{manifold.ambient_dim}; {way_out}")
     if manifold.outputs != 1:
@@ -174,7 +174,7 @@ def _check_meshable(manifold: ImplicitManifold) -> None:
         raise NotSupportedError(f"mesh_of: the manifold has a boundary (gate), which a level set does not know; {way_out}")
 
 
-def _value_and_gradient(manifold: ImplicitManifold, x: Tensor) -> tuple[Tensor, Tensor]:
+def _value_and_gradient(manifold: Manifold, x: Tensor) -> tuple[Tensor, Tensor]:
     value, pull, *_ = torch.func.vjp(manifold.value, x)
     return value[:, 0], pull(torch.ones_like(value))[0]
 
