@@ -51,7 +51,9 @@ def test_memory_that_runs_out_is_an_exception():
 
 def test_time_that_runs_out_is_an_exception():
     with pytest.raises(BudgetExceeded, match="needs more than 1 s"):
-        subprocess_runner.run_in_subprocess("alpha", {"cloud": cloud(60_000).numpy()}, Budget(max_bytes=2**33, max_seconds=1, wall=True), max_degree=2, fields=(2,))
+        subprocess_runner.run_in_subprocess(
+            "alpha", {"cloud": cloud(60_000).numpy()}, Budget(max_bytes=2**33, max_seconds=1, wall=True), max_degree=2, fields=(2,)
+        )
 
 
 @pytest.mark.parametrize("signal", ["SIGSEGV", "SIGABRT"])
