@@ -20,7 +20,7 @@ from torch import Tensor
 import topogen
 from topogen.manifolds import Manifold
 from topogen.manifolds.shapes import Torus
-from topogen.topology.persistence.landmarks import farthest_points
+from topogen.topology import farthest_points
 from topogen.training.trainer import Settings
 
 STEPS_IN_SHORT = 300

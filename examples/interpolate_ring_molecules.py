@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from topogen.manifolds import ImplicitManifold
-from topogen.topology.persistence.landmarks import farthest_points
+from topogen.topology import farthest_points
 
 ATOMS, ANGLE = 8, math.radians(115.0)
 BOND = 1.52

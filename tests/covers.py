@@ -4,8 +4,8 @@ import functools
 
 import torch
 
+from topogen.geometry.farthest_points import farthest_points
 from topogen.manifolds.shapes import get
-from topogen.topology.persistence.landmarks import farthest_points
 
 
 class Cover:

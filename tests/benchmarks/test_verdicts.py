@@ -13,9 +13,9 @@ import pytest
 import torch
 from rows import Row, markdown, row, table
 
+from topogen.geometry.farthest_points import covering_radius
 from topogen.manifolds import shapes
 from topogen.manifolds.shapes import Circle, FigureEight, FlatTorus, LinkedCircles, Sphere, Torus
-from topogen.topology.persistence.landmarks import covering_radius
 from topogen.verification import verify
 
 SEEDS = range(int(os.environ.get("TOPOGEN_SEEDS", "20")))

@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from topogen.geometry.neighbours import Tree, components, local_fit, local_pca, nearest, terms
+from topogen.geometry.neighbours import Tree, components, local_fit, local_pca, nearest, nearest_distance, terms
 
 
 def cloud(n, dim, seed=0):
@@ -33,6 +33,31 @@ def test_nearest_of_queries_includes_a_query_that_belongs_to_the_cloud(dim):
     distances, indices = nearest(x, 3, x[10:20])
     assert torch.equal(indices[:, 0], torch.arange(10, 20))
     assert float(distances[:, 0].max()) == 0.0
+
+
+@pytest.mark.parametrize("dim", [3, 40])
+def test_nearest_distance_is_exact(dim):
+    x, y = cloud(40, dim).float(), cloud(60, dim, seed=1)
+    assert torch.allclose(nearest_distance(x, y), torch.cdist(x.double(), y, compute_mode="donot_use_mm_for_euclid_dist").amin(1), rtol=1e-13)
+
+
+def test_many_dimensions_far_from_the_origin_lose_no_near_point():
+    """Squares of 1e10 cannot tell 1e-4 from 0: differences do."""
+    y = 1e5 + torch.eye(1, 30, dtype=torch.float64) * torch.arange(1, 7, dtype=torch.float64).unsqueeze(1) * 1e-4
+    x = torch.full((1, 30), 1e5, dtype=torch.float64)
+    distances, indices = nearest(y, 2, x)
+    assert indices.tolist() == [[0, 1]]
+    assert distances[0].tolist() == pytest.approx([1e-4, 2e-4], rel=1e-6)
+
+
+def test_tree_counts_and_pairs():
+    x = cloud(80, 3)
+    tree, distance = Tree(x), torch.cdist(x, x)
+    assert torch.equal(tree.count(x[:9], 0.8), (distance[:9] <= 0.8).sum(1))
+    found = tree.pairs(0.8)
+    assert found.shape == (int((distance <= 0.8).triu(1).sum()), 2)
+    assert bool((found[:, 0] < found[:, 1]).all()) and float(distance[found[:, 0], found[:, 1]].max()) <= 0.8
+    assert Tree(x).pairs(0.0).shape == (0, 2)
 
 
 def test_nearest_excludes_self_by_index_and_counts_duplicates():

@@ -6,7 +6,7 @@ import torch
 
 from topogen.geometry.curvature import gauss_curvature, mean_curvature, second_fundamental_form
 from topogen.geometry.exponential_map import transported
-from topogen.geometry.path_graph import path_graph, spread, starts
+from topogen.geometry.path_graph import path_graph, starts
 from topogen.geometry.paths import PathSurface, _tridiagonal, along, end_directions, minimal_paths, polygon_length, relax
 from topogen.geometry.projection import Projection
 
@@ -43,14 +43,6 @@ def on_cylinder(angle, height):
 def cloud(n=800, seed=1):
     u = torch.rand(n, 2, generator=generator(seed), dtype=torch.float64)
     return on_cylinder(2 * math.pi * u[:, 0], 3 * u[:, 1] - 1.5)
-
-
-def test_spread_keeps_points_apart():
-    points = normals(400, 3)
-    kept = spread(points, 30)
-    assert kept.shape == (30, 3)
-    assert float((torch.cdist(kept, kept) + 9 * torch.eye(30)).min()) >= float(torch.cdist(points, kept).min(1).values.max()) - 1e-12
-    assert spread(points, 500) is points
 
 
 def test_edges_do_not_leave_the_surface():

@@ -33,23 +33,25 @@ def autoregressive(rho: float, steps: int = 2000, chains: int = 50, k: int = 1, 
     return x
 
 
-@pytest.mark.parametrize(("rho", "steps", "chains"), [(0.0, 500, 4), (0.9, 1001, 3), (-0.6, 400, 4), (0.99, 300, 8), (0.3, 9, 2), (0.3, 8, 4), (0.3, 4, 3)])
+@pytest.mark.parametrize(
+    ("rho", "steps", "chains"), [(0.0, 500, 4), (0.9, 1001, 3), (-0.6, 400, 4), (0.99, 300, 8), (0.7, 1000, 20), (0.3, 9, 2), (0.3, 8, 4), (0.3, 4, 3)]
+)
 def test_agrees_with_arviz(rho: float, steps: int, chains: int) -> None:
-    """To rounding, odd and very short chains included; values rounded to one digit test ties."""
-    arviz = pytest.importorskip("arviz")
+    """To 1e-10 on two to twenty chains, odd and very short ones included; values rounded to one digit test ties."""
+    arviz = pytest.importorskip("arviz", reason="ArviZ is not installed: nothing to compare with")
     for x in (autoregressive(rho, steps, chains, 2), autoregressive(rho, steps, chains, 2, seed=1).round(decimals=1)):
         for j in range(2):
             one = x[..., j].T.numpy()
             theirs = [arviz.rhat(one), arviz.ess(one), arviz.ess(one, method="tail"), arviz.ess(one, method="mean"), arviz.mcse(one)]
             ours = [float(statistic(x)[j]) for statistic in ALL]
-            assert ours == pytest.approx([float(value) for value in theirs], rel=1e-9)
-        assert energy_bfmi(x[..., 0]).tolist() == pytest.approx(arviz.bfmi(x[..., 0].T.numpy()).tolist(), rel=1e-9)
+            assert ours == pytest.approx([float(value) for value in theirs], rel=1e-10)
+        assert energy_bfmi(x[..., 0]).tolist() == pytest.approx(arviz.bfmi(x[..., 0].T.numpy()).tolist(), rel=1e-10)
 
 
 def test_one_chain_agrees_with_arviz() -> None:
-    arviz = pytest.importorskip("arviz")
+    arviz = pytest.importorskip("arviz", reason="ArviZ is not installed: nothing to compare with")
     x = autoregressive(0.5, 200, 1)[..., 0]
-    assert float(bulk_ess(x)) == pytest.approx(float(arviz.ess(x.T.numpy())), rel=1e-9)
+    assert float(bulk_ess(x)) == pytest.approx(float(arviz.ess(x.T.numpy())), rel=1e-10)
     assert 0.95 < float(rank_r_hat(x)) < 1.1
 
 

@@ -16,8 +16,7 @@ from topogen.command.arguments import MESHES, wants_mesh
 from topogen.command.user_function import load_function
 from topogen.distributions import DENSITIES, DensityFacts
 from topogen.errors import InvalidInputError
-from topogen.manifolds import Atlas, shapes
-from topogen.manifolds.atlas.atlas import ground_of
+from topogen.manifolds import shapes
 from topogen.points import read, write
 from topogen.points.screening import suffix_of
 from topogen.saving import check_folder
@@ -46,7 +45,7 @@ def _inspect_model(options: Namespace) -> Answer:
     model = topogen.load(options.cloud)
     facts: dict[str, Any] = {"manifold": repr(model.manifold), "dim": model.manifold.dim, "notes": list(model.notes), "inspection": dict(model.inspection)}
     lines = [f"{options.cloud}: {model.manifold!r}", *(f"- {note}" for note in model.notes)]
-    if isinstance(model.manifold, Atlas):
+    if model.manifold.charts is not None:
         found = topogen.certify(model, fields=options.fields, seed=options.seed)
         facts["certificate"] = found.to_dict()
         lines.append(found.to_text())
@@ -81,7 +80,7 @@ def _sample(options: Namespace, say: Say) -> Answer:
     if wants_mesh(options):
         if suffix not in MESHES:
             raise InvalidInputError(f"--mesh: {target.name} is no mesh file; use one of {', '.join(MESHES)}")
-        mesh = mesh_of(ground_of(model.manifold), model.anchors, resolution=options.resolution)
+        mesh = mesh_of(model.manifold.underlying, model.anchors, resolution=options.resolution)
         write(target, mesh.vertices, mesh.faces)
         return {"output": str(target), "mesh": mesh.to_dict()}, f"wrote {target}: {mesh.to_text()}", 0
     if options.energy is not None:

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["LocalFit", "LocalPCA", "Tree", "components", "local_fit", "local_pca", "nearest", "pairs_within", "terms"]
+__all__ = ["LocalFit", "LocalPCA", "Tree", "components", "local_fit", "local_pca", "nearest", "nearest_distance", "pairs_within", "terms"]
 
 TREE_DIMENSIONS = 20
 CHUNK_ELEMENTS = 8_000_000
+SPARE = 8
 
 
 class LocalPCA(NamedTuple):
@@ -58,6 +59,15 @@ class Tree:
         distances, indices = self._tree.query(queries.detach().cpu().numpy(), k=range(1, k + 1))
         return torch.as_tensor(distances).to(queries.device, self._dtype), torch.as_tensor(indices, dtype=torch.int64).to(queries.device)
 
+    def count(self, queries: Tensor, radius: float) -> Tensor:
+        """How many of the points (q,) int64 lie no farther than the radius from queries (q, D)."""
+        found = self._tree.query_ball_point(queries.detach().cpu().numpy(), radius, return_length=True)
+        return torch.as_tensor(found, dtype=torch.int64).to(queries.device)
+
+    def pairs(self, length: float) -> Tensor:
+        """All pairs (m, 2) int64 of points no farther apart than the length, the lower row first, in no order."""
+        return torch.from_numpy(self._tree.query_pairs(length, output_type="ndarray").astype("int64")).reshape(-1, 2)
+
 
 def nearest(points: Tensor, k: int, queries: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The k nearest points of each query: distances (q, k) ascending and indices (q, k) int64.
@@ -70,6 +80,12 @@ def nearest(points: Tensor, k: int, queries: Tensor | None = None) -> tuple[Tens
     count = min(k + own, len(points))
     distances, indices = _search(points, asked, count)
     return _without_self(distances, indices, min(k, len(points) - 1)) if own else (distances, indices)
+
+
+def nearest_distance(points: Tensor, others: Tensor) -> Tensor:
+    """Distances (n,) of points (n, D) to the nearest of the others (m, D), float64 on the CPU."""
+    points, others = (t.detach().to(device="cpu", dtype=torch.float64) for t in (points, others))
+    return nearest(others, 1, points)[0][:, 0]
 
 
 def local_pca(points: Tensor, indices: Tensor) -> LocalPCA:
@@ -135,10 +151,10 @@ def _tree_search(points: Tensor, queries: Tensor, count: int) -> tuple[Tensor, T
 
 
 def _block_search(points: Tensor, block: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    # cdist by matrix products loses digits on near pairs: it only chooses, the differences measure.
-    indices = torch.cdist(block, points).topk(count, largest=False).indices
+    # cdist by matrix products loses digits on near pairs: it chooses a few more than wanted, the differences measure and decide.
+    indices = torch.cdist(block, points).topk(min(count + SPARE, len(points)), largest=False).indices
     distances, order = (points[indices] - block.unsqueeze(1)).norm(dim=-1).sort(dim=1)
-    return distances, indices.gather(1, order)
+    return distances[:, :count], indices.gather(1, order)[:, :count]
 
 
 def _without_self(distances: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from topogen.geometry.neighbours import nearest
 from topogen.geometry.projection import Projection
 
-__all__ = ["PathGraph", "Starts", "path_graph", "spread", "starts"]
+__all__ = ["PathGraph", "Starts", "path_graph", "starts"]
 
 Project = Callable[[Tensor], Projection]
 _PAIRS = 256  # pairs whose distances to all points are held at once
@@ -42,18 +42,6 @@ class Starts(NamedTuple):
 
     nodes: Tensor
     pair: Tensor
-
-
-def spread(points: Tensor, count: int) -> Tensor:
-    """At most `count` of the points (n, D), each farthest from those before it (Gonzalez 1985, Clustering to minimize the maximum intercluster distance)."""
-    if len(points) <= count:
-        return points
-    chosen = [0]
-    distance = (points - points[0]).square().sum(-1)
-    for _ in range(count - 1):
-        chosen.append(int(distance.argmax()))
-        distance = torch.minimum(distance, (points - points[chosen[-1]]).square().sum(-1))
-    return points[chosen]
 
 
 def path_graph(project: Project, points: Tensor, neighbours: int = 12) -> PathGraph:

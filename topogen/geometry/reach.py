@@ -13,7 +13,7 @@ from torch import Tensor
 
 from topogen.geometry.frames import complement
 
-__all__ = ["ball_volume", "low_reach", "reach_at"]
+__all__ = ["low_reach", "reach_at"]
 
 
 def reach_at(points: Tensor, tangent: Tensor, *, roundoff: float = 1e-7) -> Tensor:
@@ -21,25 +21,26 @@ def reach_at(points: Tensor, tangent: Tensor, *, roundoff: float = 1e-7) -> Tens
 
     Pairs whose normal distance is below `roundoff` times the cloud's extent are left out; infinite where M is flat.
     """
-    extent = float((points - points.mean(0)).norm(dim=1).max()) if len(points) else 0.0
+    extent = _extent(points) if len(points) else 0.0
     size = max(1, 4_000_000 // max(points.numel(), 1))
     parts = zip(torch.split(points, size), torch.split(complement(tangent), size), strict=True)
-    return torch.cat([_quotients(x, normal, points, roundoff * extent) for x, normal in parts])
+    return torch.cat([_least_quotients(x, normal, points, roundoff * extent) for x, normal in parts])
 
 
-def low_reach(points: Tensor, tangent: Tensor) -> float:
-    """The 2 % quantile of the reach at points (n, D) of M with bases (n, D, d), at most their extent; infinite for a single flat point."""
-    extent = float((points - points.mean(0)).norm(dim=1).max()) or torch.inf
-    return min(float(reach_at(points, tangent).quantile(0.02)), extent)
+def low_reach(points: Tensor, tangent: Tensor, extent: float | None = None) -> float:
+    """The 2 % quantile of `reach_at` at points (n, D) of M with bases (n, D, d), which no single bad tangent decides, or `extent` if that is less.
+
+    `extent`: the largest reach to believe in (None: the largest distance of a point from the mean; infinite where that is 0).
+    """
+    quantile = float(reach_at(points, tangent).quantile(0.02).nan_to_num(nan=torch.inf, posinf=torch.inf))
+    return min(quantile, extent or _extent(points) or torch.inf)
 
 
-def ball_volume(dim: int, radius: float = 1.0) -> float:
-    """Volume of the `dim`-ball."""
-    half = torch.tensor(dim / 2, dtype=torch.float64)
-    return float(torch.pi**half / torch.exp(torch.lgamma(half + 1))) * radius**dim
+def _extent(points: Tensor) -> float:
+    return float((points - points.mean(0)).norm(dim=1).max())
 
 
-def _quotients(x: Tensor, normal: Tensor, points: Tensor, least: float) -> Tensor:
+def _least_quotients(x: Tensor, normal: Tensor, points: Tensor, least: float) -> Tensor:
     chord = points.unsqueeze(0) - x.unsqueeze(1)
     off = (chord @ normal).norm(dim=-1)
     quotient = chord.square().sum(-1) / (2 * off.clamp_min(1e-300))

@@ -73,7 +73,7 @@ def estimate_scales(points: Tensor, dim: int, *, generator: torch.Generator | No
     indices = _thinned(points, k)
     fit = local_fit(points, points, indices, dim)
     spacing = _spacing(points, fit, noise, k)
-    reach = _reach(fit, noise, indices.shape[1], generator)
+    reach = _reach_under_noise(fit, noise, indices.shape[1], generator)
     summary = float(reach.quantile(0.05, interpolation="lower"))
     return Scales(dim, noise, float(spacing.median()), summary, diameter(points), spacing, reach, k, resolved)
 
@@ -186,18 +186,18 @@ def _spacing(points: Tensor, fit: LocalFit, noise: float, k: int) -> Tensor:
     return spacing * float((nearest(points, 1)[0].squeeze(1) / spacing.clamp_min(1e-300)).mean())
 
 
-def _reach(fit: LocalFit, noise: float, k: int, generator: torch.Generator | None) -> Tensor:
-    """Federer's quotient at every point against a sample of partners farther than the neighbourhood resolves."""
+def _reach_under_noise(fit: LocalFit, noise: float, k: int, generator: torch.Generator | None) -> Tensor:
+    """Federer's quotient at every point, moved onto its sheet, against a sample of partners, less what noise leaves there (`reach_at`: exact tangents)."""
     _, ambient, dim = fit.tangent.shape
     chosen = _sample(len(fit.centre), PARTNERS, generator).to(fit.centre.device)
     variance = (ambient - dim) * noise**2 * (dim + 2) / k
     size = max(1, 4_000_000 // (len(chosen) * ambient))
     chunks = (torch.split(part, size) for part in (fit.centre, fit.tangent, fit.radius))
-    quotients = [_quotients(x, t, r, fit.centre[chosen], variance) for x, t, r in zip(*chunks, strict=True)]
+    quotients = [_audible_quotients(x, t, r, fit.centre[chosen], variance) for x, t, r in zip(*chunks, strict=True)]
     return torch.cat(quotients)
 
 
-def _quotients(x: Tensor, tangent: Tensor, radius: Tensor, partners: Tensor, variance: float) -> Tensor:
+def _audible_quotients(x: Tensor, tangent: Tensor, radius: Tensor, partners: Tensor, variance: float) -> Tensor:
     """Least quotient of each x over the pairs whose normal distance is HEARD standard errors (of position and tilt) above zero.
 
     The least of many is biased low; SHRINK standard errors off the distance even that out.

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from topogen.geometry.neighbours import components, local_fit, nearest, terms
+from topogen.geometry.neighbours import Tree, components, local_fit, nearest, terms
 
 __all__ = ["Crossing", "Sheets", "centred", "smooth_sheets"]
 
@@ -93,10 +93,7 @@ def _cut(points: Tensor, dim: int, crossings: Sequence[Crossing]) -> Tensor:
 
 
 def _pieces(points: Tensor, length: float) -> Tensor:
-    from scipy.spatial import KDTree
-
-    pairs = KDTree(points.numpy()).query_pairs(length, output_type="ndarray")
-    return components(len(points), torch.from_numpy(pairs).reshape(-1, 2))[1]
+    return components(len(points), Tree(points).pairs(length))[1]
 
 
 def _votes(points: Tensor, labels: Tensor, crossing: Crossing) -> Counter[tuple[int, int]]:

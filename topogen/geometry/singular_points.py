@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from topogen.geometry.neighbours import LocalFit, components, local_fit, nearest, terms
+from topogen.geometry.neighbours import LocalFit, Tree, components, local_fit, nearest, terms
 
 __all__ = ["SingularPoints", "singular_points"]
 
@@ -76,14 +76,11 @@ def _narrowest(points: Tensor, dim: int) -> tuple[LocalFit, int]:
 
 def _clusters(points: Tensor, mask: Tensor, length: float, least: int) -> Tensor:
     """Labels (n,) of the pieces of `mask` that hang together by steps up to `length`, largest first; -1 elsewhere and for pieces below `least`."""
-    from scipy.spatial import KDTree
-
     labels = torch.full((len(points),), -1, device=points.device)
     rows = mask.nonzero().squeeze(1)
     if not len(rows):
         return labels
-    pairs = KDTree(points[rows].cpu().numpy()).query_pairs(length, output_type="ndarray")
-    _, found = components(len(rows), torch.from_numpy(pairs).reshape(-1, 2))
+    _, found = components(len(rows), Tree(points[rows]).pairs(length))
     sizes = found.bincount()
     order = sizes.argsort(descending=True, stable=True)
     rank = torch.empty_like(order)
@@ -94,17 +91,14 @@ def _clusters(points: Tensor, mask: Tensor, length: float, least: int) -> Tensor
 
 def _crowding(points: Tensor, labels: Tensor, residual: Tensor, radius: float) -> Tensor:
     """Mean count (c,) within `radius` of the worst third of each cluster over that of the regular points two to five radii away (all, where none are)."""
-    from scipy.spatial import KDTree
-
     if not bool((labels >= 0).any()):
         return points.new_zeros(0)
-    cloud = points.cpu().numpy()
-    counts = torch.as_tensor(KDTree(cloud).query_ball_point(cloud, radius, return_length=True)).to(points)
+    counts = Tree(points).count(points, radius).to(points)
     regular = labels < 0
     found = []
     for label in range(int(labels.max()) + 1):
         core = (labels == label) & (residual >= residual[labels == label].quantile(CORE))
-        away = torch.as_tensor(KDTree(cloud[core.cpu().numpy()]).query(cloud)[0]).to(points)
+        away = Tree(points[core]).nearest(points, 1)[0][:, 0]
         around = regular & (away > 2 * radius) & (away < 5 * radius)
         found.append(counts[core].mean() / counts[around if bool(around.any()) else regular].mean())
     return torch.stack(found)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.exponential_map import exponential_map
-from topogen.geometry.path_graph import PathGraph, path_graph, spread
+from topogen.geometry.farthest_points import spread_out
+from topogen.geometry.path_graph import PathGraph, path_graph
 from topogen.geometry.paths import Paths, PathSurface, along, end_directions, minimal_paths
 from topogen.geometry.projection import Projection
 
@@ -82,7 +83,7 @@ class GeodesicSolver:
 
     @torch.no_grad()
     def _graph(self, points: Tensor, neighbours: int, max_points: int) -> PathGraph:
-        found = self.manifold.project(spread(points.detach().double(), max_points)) if len(points) else None
+        found = self.manifold.project(spread_out(points.detach().double(), max_points)) if len(points) else None
         if found is None or not bool(found.converged.any()):
             raise InvalidInputError(f"points: none of the {len(points)} points projects onto {self.manifold!r}; pass data or samples of it")
         return path_graph(self.surface.project, found.points[found.converged], neighbours)
@@ -241,10 +242,10 @@ def surroundings(manifold: Embedded, x: Tensor, n: int = 1500, seed: int = 0) ->
         inside = ((reached >= low - 2 * margin) & (reached <= high + 2 * margin)).all(-1)
         before, known = known, torch.cat([known, reached[inside]])
         grown = (known.amax(0) - known.amin(0)).amax() > 1.02 * (before.amax(0) - before.amin(0)).amax()
-        known = spread(known, 2 * n)
+        known = spread_out(known, 2 * n)
         if not grown:
             break
-    return spread(known, n)
+    return spread_out(known, n)
 
 
 def _units(vectors: Tensor) -> Tensor:

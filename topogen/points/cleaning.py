@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from topogen.geometry.point_clouds import first_occurrences
 from topogen.points.checking import as_points
 
 __all__ = ["Repairs", "clean", "distinct"]
@@ -57,7 +57,7 @@ def clean(points: Any) -> tuple[Tensor, Repairs]:
     constant columns, kept: 1
     """
     cloud = as_points(points)
-    first, counts = _distinct_rows(cloud)
+    first, counts = first_occurrences(cloud)
     constant = torch.nonzero(cloud.amin(0) == cloud.amax(0)).flatten() if len(cloud) > 1 else torch.empty(0)
     repairs = Repairs(
         found=len(cloud),
@@ -66,18 +66,10 @@ def clean(points: Any) -> tuple[Tensor, Repairs]:
         largest_multiplicity=int(counts.max()),
         constant_columns=tuple(int(column) for column in constant),
     )
-    kept = cloud if repairs.duplicates == 0 else cloud[torch.from_numpy(first).to(cloud.device)]
+    kept = cloud if repairs.duplicates == 0 else cloud[first.to(cloud.device)]
     return kept, repairs
 
 
 def distinct(points: Any) -> Tensor:
     """The rows (m,) int64 of a cloud (n, D) that `clean` keeps: what belongs to the points one by one is to be cut to them."""
-    return torch.from_numpy(_distinct_rows(as_points(points))[0])
-
-
-def _distinct_rows(cloud: Tensor) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    # Adding 0.0 turns -0.0 into 0.0; after it, finite rows are equal exactly where their bytes are, and bytes sort fast.
-    rows = np.ascontiguousarray(cloud.cpu().numpy() + 0.0)
-    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
-    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
-    return np.sort(first), counts
+    return first_occurrences(as_points(points))[0]

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from topogen.distributions.density_table import DENSITIES
 from topogen.errors import InvalidInputError, TopogenError
-from topogen.manifolds.atlas.atlas import ground_of
 from topogen.model import Model
 from topogen.points import as_points
 from topogen.report.panels import dress, matplotlib_classes, places, thin, view
@@ -102,7 +101,7 @@ def _surface(model: Model, points: Tensor, mesh: Mesh | None) -> tuple[Tensor, T
     if (model.manifold.dim, model.manifold.ambient_dim) != (2, 3):
         return None
     try:
-        coarse = mesh if mesh is not None and len(mesh.vertices) <= POOL else mesh_of(ground_of(model.manifold), points, RESOLUTION)  # type: ignore[arg-type]
+        coarse = mesh if mesh is not None and len(mesh.vertices) <= POOL else mesh_of(model.manifold.underlying, points, RESOLUTION)  # type: ignore[arg-type]
         return coarse.without_ghosts()
     except TopogenError:
         return None

@@ -27,9 +27,7 @@ from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError, MissingDependencyError, TopogenError
 from topogen.inspection import Inspection, inspect
-from topogen.manifolds.atlas.atlas import Atlas, ground_of
 from topogen.manifolds.implicit.boundary_gate import half_ball_centroid
-from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.model import Model, fit
 from topogen.points import write
 from topogen.report.density import draw_density, draw_walk
@@ -141,7 +139,7 @@ def run(
     with clock("verify"):
         found = verify(model, against=points, expect=expect, fields=fields, seed=seed, budget=budget, fill=True)
     certificate = None
-    if isinstance(model.manifold, Atlas):
+    if model.manifold.charts is not None:
         with clock("certify"):
             certificate = certify(model, points, fields=fields, seed=seed)
     outcome = Outcome(inspection, model, samples, found, mesh, clock.seconds, no_mesh, certificate)
@@ -162,7 +160,7 @@ def _mesh(model: Model, points: Tensor) -> tuple[Mesh | None, str]:
     if (model.manifold.dim, model.manifold.ambient_dim) != (2, 3):
         return None, ""
     try:
-        return mesh_of(ground_of(model.manifold), points), ""
+        return mesh_of(model.manifold.underlying, points), ""
     except TopogenError as error:
         return None, f"none: {error}"
 
@@ -183,7 +181,7 @@ def _write(outcome: Outcome, points: Tensor, place: Path) -> None:
         draw_run(place / "figure.png", points, outcome.samples, outcome.verification.summary, _edge(outcome.model))
         if outcome.inspection.strata:
             draw_strata(place / "singular.png", points, outcome.inspection.strata)
-        if isinstance(outcome.model.manifold, Atlas):
+        if outcome.model.manifold.charts is not None:
             draw_atlas(place / "atlas.png", outcome.model.manifold)
         _draw_distribution(place, outcome, points)
 
@@ -207,8 +205,8 @@ def _draw_topology(found: Inspection, points: Tensor, path: Path) -> None:
 
 def _edge(model: Model) -> Callable[[Tensor], Tensor] | None:
     """Which points (n, D) lie beyond the gate or, on a straight edge, within about a third of its radius; None for a manifold without a gate."""
-    manifold = ground_of(model.manifold)
-    if not isinstance(manifold, ImplicitManifold) or manifold.gate is None:
+    manifold = model.manifold.underlying
+    if manifold.gate is None:
         return None
     gate, margin = manifold.gate, half_ball_centroid(manifold.dim) / 2
     return lambda x: gate.signed(x, manifold.tangent_basis) > -margin

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.balls import ball_points
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
 from topogen.sampling.chains import Proposal, State
@@ -198,8 +199,7 @@ def _offsets(planes: _Planes, starts: int, generator: torch.Generator | None) ->
         shift = torch.rand(n, 1, 1, dtype=torch.float64, generator=generator)
         unit = 2 * (torch.arange(starts)[None, :, None] + shift) / starts - 1
     else:
-        direction = torch.nn.functional.normalize(torch.randn(n, starts, r, dtype=torch.float64, generator=generator), dim=-1)
-        unit = direction * torch.rand(n, starts, 1, dtype=torch.float64, generator=generator) ** (1 / r)
+        unit = ball_points(n, starts, r, generator=generator)
     return planes.radius[:, None, None] * unit.to(planes.foot)
 
 
@@ -245,9 +245,7 @@ def _extent(manifold: Manifold, points: Tensor, centre: Tensor) -> float:
     spread = float((points - centre).norm(dim=1).max())
     spread = spread if spread > 0 else float(getattr(manifold, "scale", centre.norm())) or 1.0
     probe = torch.Generator().manual_seed(0)
-    direction = torch.nn.functional.normalize(torch.randn(_PROBES, len(centre), dtype=centre.dtype, generator=probe), dim=1)
-    length = spread * torch.rand(_PROBES, 1, dtype=centre.dtype, generator=probe) ** (1 / len(centre))
-    ball = (direction * length).to(centre.device)
+    ball = ball_points(_PROBES, len(centre), radius=spread, generator=probe, dtype=centre.dtype).to(centre.device)
     found = manifold.project(centre + torch.cat([2 * ball, 4 * ball]))
     reach = (found.points - centre).norm(dim=1)[found.converged]
     return _MARGIN * max(spread, float(reach.quantile(0.98)) if len(reach) else 0.0)

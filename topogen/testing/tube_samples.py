@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from topogen.geometry.balls import ball_volume
 from topogen.manifolds.base import Manifold
 
 __all__ = ["TubeSamples", "tube_samples"]
@@ -55,7 +56,7 @@ def tube_samples(manifold: Manifold, points: Tensor, radius: float, draws: int, 
     nearest = manifold.project(y).points
     jacobian = torch.stack([torch.autograd.grad(nearest[:, k].sum(), y, retain_graph=True)[0] for k in range(manifold.ambient_dim)], 1)
     codim = manifold.ambient_dim - manifold.dim
-    ball = math.pi ** (codim / 2) / math.gamma(codim / 2 + 1) * radius**codim
+    ball = ball_volume(codim, radius)
     stretch = torch.linalg.svdvals(jacobian)[:, : manifold.dim].prod(-1)
     return TubeSamples(nearest.detach(), stretch / (density * ball), draws)
 

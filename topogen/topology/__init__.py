@@ -7,6 +7,7 @@ underneath, `farthest_points` the landmarks, `estimate_cost` and `Budget` the pr
 and orientability off a cover by charts.
 """
 
+from topogen.geometry.farthest_points import Landmarks, covering_radius, farthest_points
 from topogen.topology.comparison.compare import Comparison, compare
 from topogen.topology.comparison.mmd import mmd
 from topogen.topology.comparison.mtop_divergence import MTopDivergence, cross_barcode, mtop_divergence
@@ -28,7 +29,6 @@ from topogen.topology.inference.significance import Significance, significance
 from topogen.topology.level_sets.certificate import LevelSet, certify_level_set
 from topogen.topology.persistence.budget import Budget, Cost, estimate_cost
 from topogen.topology.persistence.hausdorff import Hausdorff, hausdorff
-from topogen.topology.persistence.landmarks import Landmarks, covering_radius, farthest_points
 from topogen.topology.persistence.persistence import Diagram, jung, persistence
 
 __all__ = [

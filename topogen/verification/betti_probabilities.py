@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError, TopogenError
+from topogen.geometry.point_clouds import distinct_rows
 from topogen.topology.inference.homology import homology
 from topogen.topology.level_sets.spurious_components import wilson_interval
 from topogen.topology.persistence.budget import Budget
@@ -120,7 +121,7 @@ def betti_probabilities(
         >>> found.best, round(found.probability(), 2)
         ({2: (1, 1)}, 0.98)
     """
-    cloud = torch.unique(as_cloud(points, "points"), dim=0)
+    cloud = distinct_rows(as_cloud(points, "points"))
     if len(cloud) < LEAST:
         raise InvalidInputError(f"points: found {len(cloud)} distinct points, halves need at least {LEAST}; add samples")
     if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 1:

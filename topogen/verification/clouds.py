@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from topogen.geometry.dimension import affine_hull, estimate_dimension
+from topogen.geometry.point_clouds import distinct_rows
 from topogen.geometry.scales import boundary_points, noise_level
 from topogen.topology.inference.homology import Homology, homology
 from topogen.topology.inference.strata import Stratum, find_strata
 from topogen.topology.persistence.budget import Budget
-from topogen.topology.persistence.landmarks import distinct_rows
 from topogen.verification.betti_evidence import BettiEvidence, evidence_of_homology
 from topogen.verification.denoised import denoised, second_look
 from topogen.verification.loop_claims import loops_claim

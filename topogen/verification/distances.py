@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from topogen.geometry.neighbours import nearest_distance
 from topogen.manifolds import Manifold
-from topogen.topology.persistence.landmarks import nearest_distance
 from topogen.verification.verdict import Claim
 
 __all__ = ["between_clouds", "quantile", "samples_to_data", "to_manifold"]

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from topogen.geometry.neighbours import nearest_distance
 from topogen.geometry.sheets import centred
 from topogen.topology.inference.links import link_betti, sphere_betti
 from topogen.topology.inference.strata import Stratum
-from topogen.topology.persistence.landmarks import nearest_distance
 from topogen.verification.verdict import Claim
 
 __all__ = ["strata_claims"]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.dimension import affine_hull, estimate_dimension, local_dimensions
+from topogen.geometry.point_clouds import distinct_rows
 from topogen.topology.inference.expectations import Expectation, parse_expectation
 from topogen.topology.inference.strata import find_strata, sheets
 from topogen.topology.persistence.budget import Budget
@@ -104,7 +105,7 @@ def verify_sheets(
     primes = check_primes(fields)
     wanted = _expectations(expect)
     source = generator if generator is not None else torch.Generator().manual_seed(seed)
-    cloud = torch.unique(as_cloud(points, "points"), dim=0)
+    cloud = distinct_rows(as_cloud(points, "points"))
     parts = [_part(cloud, rows, d) for d, rows in _by_dimension(cloud, dim, source)]
     found = [(part.dim, rows) for part in parts for rows in part.sheets]
     sides = [cloud_evidence("sheet", cloud[rows], primes, dim=d, budget=budget, generator=source) for d, rows in found]

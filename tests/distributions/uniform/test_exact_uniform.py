@@ -15,7 +15,7 @@ from topogen.distributions import Uniform
 from topogen.distributions.uniform.patches import Patches, patches_on
 from topogen.distributions.uniform.tube import Tube, _checked, tube_around
 from topogen.errors import InvalidInputError, ProjectionError
-from topogen.geometry.reach import ball_volume, reach_at
+from topogen.geometry.balls import ball_volume
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.shapes import Torus
@@ -167,11 +167,3 @@ def test_samples_are_on_m_and_follow_the_seed(make: Maker) -> None:
     x = make(manifold, points, seed(0)).sample(200, seed(1))
     assert float(manifold.kept_residual(x).max()) < 1e-9
     assert torch.equal(x, make(manifold, points, seed(0)).sample(200, seed(1)))
-
-
-def test_reach_and_ball_volume() -> None:
-    x = Torus(1.0, 0.5).sample(600, seed(0))
-    reach = reach_at(x, Torus(1.0, 0.5).tangent_basis(x))
-    assert float(reach.min()) == pytest.approx(0.5, rel=0.02)
-    assert ball_volume(2, 2.0) == pytest.approx(4 * math.pi)
-    assert ball_volume(3) == pytest.approx(4 * math.pi / 3)

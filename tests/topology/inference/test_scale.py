@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from topogen.geometry.farthest_points import covering_radius, farthest_points
 from topogen.topology.inference.scale import held_out_scale, largest_off_plane_distance
-from topogen.topology.persistence.landmarks import covering_radius, farthest_points
 
 
 def circle(n: int, seed: int, kappa: float = 0.0) -> Tensor:

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from topogen.geometry.farthest_points import farthest_points
 from topogen.manifolds import shapes
 from topogen.manifolds.shapes import FlatTorus, Sphere
 from topogen.topology.inference.homology import homology
 from topogen.topology.inference.tangent_signs import agree_in_sign
-from topogen.topology.persistence.landmarks import farthest_points
 
 
 def generator(seed=0):

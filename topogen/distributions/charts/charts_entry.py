@@ -14,7 +14,7 @@ from topogen.distributions.charts.chart_mixture import ChartMixture
 from topogen.distributions.charts.fit import fit_fine_charts
 from topogen.distributions.uniform.uniform import LARGEST_DIMENSION
 from topogen.errors import NotSupportedError
-from topogen.manifolds.atlas.atlas import Atlas, ground_of
+from topogen.manifolds.atlas.atlas import Atlas
 from topogen.manifolds.atlas.saved_atlas import build_cover, describe_cover, part
 from topogen.manifolds.base import Manifold
 
@@ -33,7 +33,7 @@ def describe_mixture(mixture: ChartMixture) -> Saved:
 
 def build_mixture(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold) -> ChartMixture:
     """The mixture again, its charts on the set that `manifold` describes."""
-    atlas = build_cover(config, tensors, {"own": None, "ground": ground_of(manifold)}[config["sheet"]])
+    atlas = build_cover(config, tensors, {"own": None, "ground": manifold.underlying}[config["sheet"]])
     base = _build_base(config["base"], part(tensors, "base."), atlas)
     return ChartMixture(atlas, tensors["weights"], base=base, kept=tensors["kept"], kept_error=tensors["kept_error"])
 
@@ -57,14 +57,14 @@ def _build_base(config: Mapping[str, Any], state: Mapping[str, Tensor], atlas: A
 
 
 def _fit(request: DensityRequest) -> FittedDensity:
-    cover = None if request.manifold is ground_of(request.manifold) and not isinstance(request.manifold, Atlas) else request.manifold.points
-    found = fit_fine_charts(request.points, ground_of(request.manifold), cover=cover, generator=request.generator)
+    cover = None if request.manifold.charts is None else request.manifold.known_points()
+    found = fit_fine_charts(request.points, request.manifold.underlying, cover=cover, generator=request.generator)
     return FittedDensity(found.distribution, found.report.notes)
 
 
 def _describe(mixture: ChartMixture, manifold: Manifold) -> Saved:
     sheet = mixture.atlas.sheet
-    if sheet is not None and sheet is not ground_of(manifold):
+    if sheet is not None and sheet is not manifold.underlying:
         raise NotSupportedError(f"save: the density lies on {sheet!r}, the model on another manifold; build the charts on the model's manifold")
     return describe_mixture(mixture)
 

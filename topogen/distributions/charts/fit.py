@@ -252,9 +252,10 @@ def _on(manifold: Manifold, points: Tensor) -> Tensor:
 
 
 def _cover(manifold: Manifold, data: Tensor, generator: torch.Generator | None) -> Tensor:
-    if isinstance(manifold, Atlas):
-        return manifold.points
+    known = None if manifold.charts is None else manifold.known_points()
+    if known is not None:
+        return known
     if manifold.dim > LARGEST_DIMENSION:
         return data
-    uniform = Uniform(manifold, points=None if hasattr(manifold, "volume") else data, generator=generator)
+    uniform = Uniform(manifold, points=None if manifold.closed_form else data, generator=generator)
     return uniform.sample((CURVE_COVER if manifold.dim == 1 else COVER,), generator=generator)

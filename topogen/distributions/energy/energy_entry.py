@@ -15,7 +15,6 @@ from topogen.distributions.energy.tangent_kernels import TangentKernels
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import NotSupportedError
-from topogen.manifolds.atlas.atlas import ground_of
 from topogen.manifolds.base import Manifold
 
 __all__ = ["ENTRY"]
@@ -24,7 +23,7 @@ _SIZES = ("features", "frequency", "width", "depth", "bound")
 
 
 def _fit(request: DensityRequest) -> FittedDensity:
-    found = fit_energy(request.points, ground_of(request.manifold), generator=request.generator, quiet=request.quiet)
+    found = fit_energy(request.points, request.manifold.underlying, generator=request.generator, quiet=request.quiet)
     return FittedDensity(found.distribution, found.notes)
 
 

@@ -25,7 +25,7 @@ from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError, ProjectionError
 from topogen.geometry.frames import complement, determinant
 from topogen.geometry.neighbours import pairs_within
-from topogen.geometry.reach import reach_at
+from topogen.geometry.reach import low_reach
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.normal_space_projection import project_along_normals
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
@@ -159,7 +159,8 @@ def fit_kernels(manifold: Manifold, points: Tensor, *, uniform: Uniform | None =
     if len(points) < manifold.dim + 2:
         raise InvalidInputError(f"points: {len(points)} are too few for kernels on a manifold of dimension {manifold.dim}; give at least {manifold.dim + 2}")
     centres = points.detach().double()
-    radius = REACH_SHARE * _reach(manifold, centres)
+    some = centres[:: max(1, len(centres) // 2000)]
+    radius = REACH_SHARE * low_reach(some, manifold.tangent_basis(some))
     widths = radius / 2 * torch.logspace(math.log10(2 * NARROWEST), 0, WIDTHS, dtype=torch.float64)
     even = torch.full((WIDTHS + (uniform is not None),), 1.0, dtype=torch.float64)
     start = TangentKernels(manifold, centres, widths, even / even.sum(), radius, uniform=uniform)
@@ -178,12 +179,6 @@ def _leave_one_out_weights(kernels: TangentKernels) -> Tensor:
     for _ in range(ROUNDS if len(logs) else 0):
         weights = torch.softmax(logs + weights.log(), 1).mean(0)
     return weights.clamp_min(1e-12) / weights.clamp_min(1e-12).sum()
-
-
-def _reach(manifold: Manifold, points: Tensor) -> float:
-    """A low quantile of the reach at points of M, as `patches` takes it."""
-    some = points[:: max(1, len(points) // 2000)]
-    return float(reach_at(some, manifold.tangent_basis(some)).quantile(0.02))
 
 
 def _log_sum(logs: Tensor, row: Tensor, n: int) -> Tensor:

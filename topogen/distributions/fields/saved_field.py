@@ -15,7 +15,6 @@ from topogen.distributions.fields.components import Base, ChartMixtureBase, Samp
 from topogen.distributions.fields.continuous_flow import ContinuousFlow
 from topogen.distributions.fields.vector_field import FieldNetwork
 from topogen.errors import NotSupportedError
-from topogen.manifolds.atlas.atlas import ground_of
 from topogen.manifolds.atlas.saved_atlas import part
 from topogen.manifolds.base import Manifold
 
@@ -35,7 +34,7 @@ def describe_flow(density: ContinuousFlow) -> Saved:
 
 def build_base_and_field(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold) -> tuple[Base, FieldNetwork]:
     """What a continuous flow is made of, on the set that `manifold` describes."""
-    ground = SampledManifold(ground_of(manifold), tensors["pool"], float(config["volume"]), tensors["labels"])
+    ground = SampledManifold(manifold.underlying, tensors["pool"], float(config["volume"]), tensors["labels"])
     return _build_base(config["base"], tensors, manifold, ground), _build_field(config, part(tensors, "field."))
 
 

@@ -19,7 +19,6 @@ from topogen.distributions.fields.continuous_flow import TOLERANCE, ContinuousFl
 from topogen.distributions.fields.prepare import PreparedData, field_settings
 from topogen.distributions.fields.vector_field import FieldNetwork
 from topogen.distributions.uniform.uniform import Uniform
-from topogen.manifolds.atlas.atlas import ground_of
 from topogen.training.averaging import Averaged
 from topogen.training.trainer import Settings, TrainingReport, TrainingState, train
 
@@ -87,7 +86,7 @@ def train_field(
 
 def fit_field_on_request(fit: Callable[..., FittedField[Density]], request: DensityRequest) -> FittedDensity:
     """What `fit_diffusion` or `fit_flow` makes of a request."""
-    manifold = ground_of(request.manifold)
+    manifold = request.manifold.underlying
     found = fit(
         request.points, manifold, context=request.context, settings=request.settings, generator=request.generator, checkpoint=request.checkpoint,
         uniform=Uniform(manifold, points=request.anchors, generator=request.generator), quiet=request.quiet,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.errors import InvalidInputError
-from topogen.geometry.reach import ball_volume
+from topogen.geometry.balls import ball_volume
 
 __all__ = ["kernel_volume"]
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import ProjectionError
-from topogen.geometry.reach import reach_at
+from topogen.geometry.point_clouds import even_rows
+from topogen.geometry.reach import low_reach
 from topogen.manifolds.implicit.implicit import ImplicitManifold
 
 __all__ = ["known_points", "reach_around"]
@@ -24,7 +25,7 @@ def known_points(manifold: ImplicitManifold, points: Tensor, generator: torch.Ge
 
 
 def reach_around(manifold: ImplicitManifold, known: Tensor) -> float:
-    """Reach of M at known points and around each (two short tangent steps), so that even one known point shows its curvature."""
+    """Reach of M at known points and around each (two short tangent steps), so that even one known point shows its curvature; at most their extent."""
     some = known[:KNOWN]
     extent = float((known - known.mean(0)).norm(dim=1).max()) or manifold.scale
     near = [some]
@@ -33,7 +34,5 @@ def reach_around(manifold: ImplicitManifold, known: Tensor) -> float:
         found = manifold.with_fast_projection().project((some[:500].unsqueeze(1) + share * extent * tangent.mT).reshape(-1, some.shape[1]))
         near.append(found.points[found.converged])
     cloud = torch.cat(near)
-    cloud = cloud[torch.linspace(0, len(cloud) - 1, min(len(cloud), 2 * KNOWN)).long()]
-    reach = reach_at(cloud, manifold.tangent_basis(cloud))
-    value = float(reach.quantile(0.02))
-    return min(value, extent)
+    cloud = cloud[even_rows(len(cloud), 2 * KNOWN)]
+    return low_reach(cloud, manifold.tangent_basis(cloud), extent)

@@ -20,6 +20,9 @@ from torch import Tensor
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.kernel_volume import kernel_volume
 from topogen.errors import InvalidInputError, ProjectionError
+from topogen.geometry.balls import sphere_points
+from topogen.geometry.neighbours import Tree
+from topogen.geometry.point_clouds import even_rows
 from topogen.geometry.reach import low_reach
 from topogen.manifolds.base import Manifold
 from topogen.sampling import TangentRandomWalk, autocorrelation_time, first_step, run_chains, warm_up
@@ -91,7 +94,7 @@ def markov_chains_from(manifold: Manifold, points: Tensor, generator: torch.Gene
     kernel = TangentRandomWalk(manifold)
     start = known[_spread(len(known), chains, generator)]
     start, step = warm_up(kernel, start, first_step(known, manifold.dim), WARM_UP, generator=generator)
-    step = min(step, LONGEST_STEP * _reach(manifold, known))
+    step = min(step, LONGEST_STEP * _sampled_low_reach(manifold, known))
     pilot = _pilot(kernel, start, step, generator)
     thin = math.ceil(2 * float(autocorrelation_time(pilot, within=True).max()))
     masks = _components(pilot)
@@ -121,12 +124,11 @@ def _components(positions: Tensor) -> list[Tensor]:
     """Masks (n_chains,) of the chains on each component: nearest neighbours are joined, and so are all positions of a chain."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import KDTree
 
     k, chains, dim = positions.shape
     kept = positions[:: max(1, k * chains // POOL)]
     flat = kept.reshape(-1, dim)
-    near = torch.as_tensor(KDTree(flat.numpy()).query(flat.numpy(), k=min(NEIGHBOURS + 1, len(flat)))[1])
+    near = Tree(flat).nearest(flat, min(NEIGHBOURS + 1, len(flat)))[1]
     source = torch.arange(len(flat)).repeat_interleave(near.shape[1]) % chains
     target = near.reshape(-1) % chains
     graph = coo_matrix((torch.ones(len(source)).numpy(), (source.numpy(), target.numpy())), shape=(chains, chains))
@@ -137,7 +139,7 @@ def _components(positions: Tensor) -> list[Tensor]:
 
 def _volume(manifold: Manifold, pool: Tensor, generator: torch.Generator) -> Estimate:
     flat = pool.reshape(-1, pool.shape[-1])
-    radius = REACH_SHARE * _reach(manifold, flat)
+    radius = REACH_SHARE * _sampled_low_reach(manifold, flat)
     interior = None if manifold.gate is None else _interior(manifold, flat, radius, generator).reshape(pool.shape[:2])
     if interior is not None and int(interior.sum()) < len(flat) // 20:
         raise InvalidInputError(
@@ -146,9 +148,9 @@ def _volume(manifold: Manifold, pool: Tensor, generator: torch.Generator) -> Est
     return kernel_volume(pool, manifold.dim, radius, generator, interior)
 
 
-def _reach(manifold: Manifold, points: Tensor) -> float:
-    """The 2 % quantile of the reach at up to 1500 points of M, at most their extent."""
-    some = points[torch.linspace(0, len(points) - 1, min(len(points), 1500)).long()]
+def _sampled_low_reach(manifold: Manifold, points: Tensor) -> float:
+    """The `low_reach` of up to 1500 of the points (n, D) of M."""
+    some = points[even_rows(len(points), 1500)]
     return low_reach(some, manifold.tangent_basis(some))
 
 
@@ -157,7 +159,7 @@ def _interior(manifold: Manifold, points: Tensor, radius: float, generator: torc
     tangent = manifold.tangent_basis(points)
     inside = torch.ones(len(points), dtype=torch.bool)
     for _ in range(8 * manifold.dim):
-        u = torch.randn(len(points), manifold.dim, 1, dtype=torch.float64, generator=generator)
-        ahead = manifold.project(points + radius * (tangent @ (u / u.norm(dim=1, keepdim=True))).squeeze(-1))
+        u = sphere_points(len(points), manifold.dim, generator=generator)
+        ahead = manifold.project(points + radius * (tangent @ u.unsqueeze(-1)).squeeze(-1))
         inside &= ahead.converged
     return inside

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.rejection import BATCH, rejection_sample
-from topogen.geometry.reach import ball_volume
+from topogen.geometry.balls import ball_points, ball_volume
 from topogen.manifolds.atlas.atlas import Atlas
 
 __all__ = ["PartitionOfUnity", "partition_of_unity"]
@@ -47,9 +47,7 @@ class PartitionOfUnity:
         """Of n draws the points (m, D) that were found and their weights 1 / (c |det A|) (m,)."""
         charts = self.atlas.charts
         chart = torch.multinomial(charts.radius**charts.dim, n, replacement=True, generator=source)
-        direction = torch.randn(n, charts.dim, dtype=torch.float64, generator=source)
-        length = charts.radius[chart, None] * torch.rand(n, 1, dtype=torch.float64, generator=source) ** (1 / charts.dim)
-        x, found = self.atlas.decode(chart, direction / direction.norm(dim=1, keepdim=True) * length)
+        x, found = self.atlas.decode(chart, ball_points(n, charts.dim, radius=charts.radius[chart, None], generator=source))
         x, chart = x[found], chart[found]
         count = torch.bincount(self.atlas.members(x).row, minlength=len(x)).clamp_min(1)
         return x, 1 / (count * self.atlas.stretch(chart, x).abs().clamp_min(FLATTEST))

@@ -26,12 +26,12 @@ from topogen.distributions.uniform.known_points import known_points, reach_aroun
 from topogen.distributions.uniform.rejection import BATCH, rejection_sample
 from topogen.distributions.uniform.tube_cover import grow_net
 from topogen.errors import ProjectionError
+from topogen.geometry.balls import ball_points, ball_volume
 from topogen.geometry.frames import complement
-from topogen.geometry.reach import ball_volume
+from topogen.geometry.neighbours import Tree, nearest_distance
 from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.manifolds.implicit.normal_space_projection import project_along_normals
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
-from topogen.topology.persistence.landmarks import nearest_distance
 
 __all__ = ["Patches", "patches_on"]
 
@@ -66,9 +66,7 @@ class Patches:
     def hits(self, n: int, source: torch.Generator) -> tuple[Tensor, Tensor, float]:
         """Of n draws the points z (k, D) kept by their own patch, their weights 1 / |det| (k,), and the share that found no point."""
         patch = torch.randint(len(self.anchors), (n,), generator=source)
-        direction = torch.randn(n, self.manifold.dim, dtype=torch.float64, generator=source)
-        length = self.radius * torch.rand(n, 1, dtype=torch.float64, generator=source) ** (1 / self.manifold.dim)
-        u = direction / direction.norm(dim=1, keepdim=True) * length
+        u = ball_points(n, self.manifold.dim, radius=self.radius, generator=source)
         parts = [self._land(*part) for part in zip(torch.split(patch, 4096), torch.split(u, 4096), strict=True)]
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), sum(p[2] for p in parts) / n
 
@@ -102,9 +100,7 @@ class Patches:
         return z[inside], weight[inside], int((~found).sum())
 
     def _nearest(self, z: Tensor) -> Tensor:
-        from scipy.spatial import KDTree
-
-        return torch.as_tensor(KDTree(self.anchors.numpy()).query(z.numpy())[1], dtype=torch.int64).reshape(-1)
+        return Tree(self.anchors).nearest(z, 1)[1][:, 0]
 
 
 def patches_on(manifold: ImplicitManifold, points: Tensor, generator: torch.Generator) -> Patches:

@@ -26,7 +26,7 @@ from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.known_points import known_points, reach_around
 from topogen.distributions.uniform.rejection import BATCH, rejection_sample
 from topogen.distributions.uniform.tube_cover import Balls, grow_net
-from topogen.geometry.reach import ball_volume
+from topogen.geometry.balls import ball_points, ball_volume
 from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
 
@@ -136,7 +136,5 @@ def _checked(tube: Tube, generator: torch.Generator) -> Tube:
 def _normal_ball(manifold: ImplicitManifold, z: Tensor, generator: torch.Generator) -> Tensor:
     """Uniform vectors (n, D) in the unit balls of the normal spaces at z."""
     normal = manifold.normal_basis(z)
-    u = torch.randn(len(z), manifold.codim, dtype=torch.float64, generator=generator)
-    length = torch.rand(len(z), 1, dtype=torch.float64, generator=generator) ** (1 / manifold.codim)
-    drawn: Tensor = normal @ (u / u.norm(dim=1, keepdim=True) * length).unsqueeze(-1)
+    drawn: Tensor = normal @ ball_points(len(z), manifold.codim, generator=generator).unsqueeze(-1)
     return drawn.squeeze(-1)

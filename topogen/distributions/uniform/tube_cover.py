@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.reach import ball_volume
+from topogen.geometry.balls import ball_points, ball_volume, sphere_points
+from topogen.geometry.neighbours import Tree
 from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.manifolds.implicit.valid_zeros import is_valid_zero
 
@@ -37,18 +38,13 @@ class Balls:
 
     def count(self, y: Tensor) -> Tensor:
         """Number c(y) (m,) of anchors within the radius of points (m, D)."""
-        from scipy.spatial import KDTree
-
-        found = KDTree(self.anchors.numpy()).query_ball_point(y.numpy(), self.radius, return_length=True)
-        return torch.as_tensor(found, dtype=torch.float64)
+        return Tree(self.anchors).count(y, self.radius).double()
 
     def propose(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """n points (n, D) of density q and their inverse counts 1 / c (n,)."""
         dim = self.anchors.shape[1]
         chosen = self.anchors[torch.randint(len(self.anchors), (n,), generator=generator)]
-        direction = torch.randn(n, dim, dtype=torch.float64, generator=generator)
-        length = self.radius * torch.rand(n, 1, dtype=torch.float64, generator=generator) ** (1 / dim)
-        y = chosen + direction / direction.norm(dim=1, keepdim=True) * length
+        y = chosen + ball_points(n, dim, radius=self.radius, generator=generator)
         return y, 1 / self.count(y).clamp_min(1)
 
     def uniform(self, n: int, generator: torch.Generator) -> Tensor:
@@ -97,9 +93,9 @@ def _children(manifold: ImplicitManifold, parents: Tensor, spacing: float, bound
     """Points of M between one and two spacings from their parents, in random tangent directions."""
     each = 6 * manifold.dim
     tangent = manifold.tangent_basis(parents)
-    u = torch.randn(len(parents), each, manifold.dim, dtype=torch.float64, generator=generator)
+    u = sphere_points(len(parents), each, manifold.dim, generator=generator)
     length = spacing * (1 + torch.rand(len(parents), each, 1, dtype=torch.float64, generator=generator))
-    start = parents.unsqueeze(1) + (u / u.norm(dim=-1, keepdim=True) * length) @ tangent.mT
+    start = parents.unsqueeze(1) + (u * length) @ tangent.mT
     found = manifold.project(start.reshape(-1, parents.shape[1]))
     near = (found.points.reshape(start.shape) - parents.unsqueeze(1)).norm(dim=-1).reshape(-1) < 3 * spacing
     keep = found.converged & near
@@ -124,6 +120,4 @@ def _thin(points: Tensor, spacing: float) -> Tensor:
 
 
 def _distance(points: Tensor, anchors: Tensor) -> Tensor:
-    from scipy.spatial import KDTree
-
-    return torch.as_tensor(KDTree(anchors.numpy()).query(points.numpy())[0]).reshape(-1)
+    return Tree(anchors).nearest(points, 1)[0][:, 0]

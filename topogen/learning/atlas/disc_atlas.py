@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.balls import sphere_points
 from topogen.geometry.exponential_map import rays
 from topogen.geometry.frames import complement
 from topogen.geometry.neighbours import nearest
@@ -171,8 +172,7 @@ def _directions(dim: int) -> Tensor:
     if dim == 2:
         angle = torch.arange(DIRECTIONS[2], dtype=torch.float64) * (2 * torch.pi / DIRECTIONS[2])
         return torch.stack([angle.cos(), angle.sin()], -1)
-    drawn = torch.randn(DIRECTIONS.get(dim, 800), dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    return drawn / drawn.norm(dim=-1, keepdim=True)
+    return sphere_points(DIRECTIONS.get(dim, 800), dim, generator=torch.Generator().manual_seed(0))
 
 
 def _runs_into_itself(discs: _Discs) -> str:

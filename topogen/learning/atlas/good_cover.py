@@ -21,12 +21,13 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.balls import ball_lengths, sphere_points
+from topogen.geometry.farthest_points import farthest_points
 from topogen.geometry.neighbours import local_fit, nearest, pairs_within
 from topogen.manifolds.atlas.atlas import Atlas, Members
 from topogen.manifolds.atlas.graph_charts import DEGREE, Charts, GraphCharts, fit_heights
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
-from topogen.topology.persistence.landmarks import farthest_points
 
 __all__ = ["Cover", "chart_cover", "good_cover", "measured"]
 
@@ -171,11 +172,11 @@ def _probes(charts: Charts) -> tuple[Tensor, Tensor]:
     """Coordinates in every ball, at least 48 for each and 8000 in all, half of them at its rim where a chart turns away most: charts (m,) and z (m, d)."""
     source = torch.Generator().manual_seed(0)
     each = max(PROBES, ALL_PROBES // charts.count)
-    direction = torch.randn(charts.count * each, charts.dim, dtype=torch.float64, generator=source)
-    length = torch.rand(charts.count * each, 1, dtype=torch.float64, generator=source) ** (1 / charts.dim)
+    direction = sphere_points(charts.count * each, charts.dim, generator=source)
+    length = ball_lengths(charts.count * each, charts.dim, generator=source)
     length[::2] = RIM
     chart = torch.arange(charts.count).repeat_interleave(each)
-    return chart, direction / direction.norm(dim=1, keepdim=True) * length * charts.radius[chart, None]
+    return chart, direction * length * charts.radius[chart, None]
 
 
 def _frames(centres: Tensor, samples: Tensor, dim: int, sheet: Manifold | None) -> tuple[Tensor, Tensor]:

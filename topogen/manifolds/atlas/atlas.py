@@ -32,7 +32,7 @@ from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.normal_space_projection import Section
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
 
-__all__ = ["Atlas", "Coordinates", "Decoded", "Members", "bump", "ground_of", "regular"]
+__all__ = ["Atlas", "Coordinates", "Decoded", "Members", "bump", "regular"]
 
 _CHUNK = 8192
 _STEPS = 12
@@ -304,11 +304,6 @@ class Atlas(Manifold):
 def regular(holds: Tensor, determinants: Tensor, flattest: float = 0.1) -> Tensor:
     """Mask (n,) of the points that some chart holds and none holds with |det A| below `flattest`, from tables (n, K); elsewhere M has no clear tangents."""
     return holds.any(1) & ~(holds & (determinants.abs() < flattest)).any(1)
-
-
-def ground_of(manifold: Manifold) -> Manifold:
-    """`manifold.underlying`: the shared sheet of an atlas, any other manifold itself."""
-    return manifold.underlying
 
 
 def bump(t: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.manifolds.shapes.base import check_positive, directions
+from topogen.geometry.balls import sphere_points
+from topogen.manifolds.shapes.base import check_positive
 from topogen.manifolds.shapes.parametric import ParametricShape, real_rows, second_order
 
 __all__ = ["KleinBottle", "ProjectivePlane"]
@@ -125,7 +126,7 @@ class ProjectivePlane(ParametricShape):
         return torch.stack([p.cos(), p.sin() * q.cos(), p.sin() * q.sin()], -1)
 
     def _uniform_parameters(self, n: int, generator: torch.Generator | None) -> Tensor:
-        return directions(torch.randn(n, 3, generator=generator, dtype=torch.float64))[0]
+        return sphere_points(n, 3, generator=generator)
 
     def _volume(self) -> float:
         return self.scale**2 * (math.pi + 4 * math.pi**2 / (3 * math.sqrt(3)))

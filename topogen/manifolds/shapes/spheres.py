@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.balls import sphere_points
 from topogen.geometry.frames import complement
 from topogen.manifolds.base import Projection
 from topogen.manifolds.geodesic_solver import checked_pair
@@ -109,7 +110,7 @@ class Sphere(_Round):
         return (1, *[0] * (self.dim - 1), 1)
 
     def _sample(self, n: int, generator: torch.Generator | None) -> Tensor:
-        return self.radius * _unit_sphere(n, self.ambient_dim, generator)
+        return self.radius * sphere_points(n, self.ambient_dim, generator=generator)
 
 
 @final
@@ -219,7 +220,7 @@ class TwoSpheres(Shape):
         return (2, 0, 2)
 
     def _sample(self, n: int, generator: torch.Generator | None) -> Tensor:
-        points = self.radius * _unit_sphere(n, 3, generator)
+        points = self.radius * sphere_points(n, 3, generator=generator)
         side = torch.where(uniform(n, 1, generator) < 0.5, self.offset, -self.offset).to(torch.float64)
         return torch.cat([points[:, :1] + side, points[:, 1:]], -1)
 
@@ -247,7 +248,3 @@ def _nearer(x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 def _unit_circle(n: int, generator: torch.Generator | None) -> Tensor:
     angle = 2 * math.pi * uniform(n, 1, generator)
     return torch.cat([angle.cos(), angle.sin()], -1)
-
-
-def _unit_sphere(n: int, ambient: int, generator: torch.Generator | None) -> Tensor:
-    return directions(torch.randn(n, ambient, generator=generator, dtype=torch.float64))[0]

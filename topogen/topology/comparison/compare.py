@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.farthest_points import Landmarks, farthest_points
 from topogen.topology.comparison.diagram_matching import UnmatchedFeature, unmatched_features
 from topogen.topology.comparison.mmd import MaximumMeanDiscrepancy, mmd
 from topogen.topology.comparison.mtop_divergence import MTopDivergence, mtop_divergence
@@ -30,7 +31,6 @@ from topogen.topology.comparison.wasserstein import Wasserstein, wasserstein
 from topogen.topology.inference.landmark_bounds import Excess, excess
 from topogen.topology.persistence.budget import Budget
 from topogen.topology.persistence.hausdorff import Hausdorff, check_pair, hausdorff
-from topogen.topology.persistence.landmarks import Landmarks, farthest_points
 from topogen.topology.persistence.persistence import Diagram, persistence
 
 __all__ = ["Comparison", "compare"]

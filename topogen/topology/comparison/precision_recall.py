@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.neighbours import nearest
 from topogen.topology.persistence.hausdorff import check_pair, subset
-from topogen.topology.persistence.landmarks import neighbour_distances
 
 __all__ = ["PrecisionRecall", "precision_recall"]
 
@@ -53,7 +53,7 @@ def precision_recall(x: Tensor, y: Tensor, *, k: int = 5, most: int = 5000, gene
     if not 1 <= k < min(len(x), len(y)):
         raise InvalidInputError(f"k: expected 1 to {min(len(x), len(y)) - 1} neighbours for clouds of {len(x)} and {len(y)} points, found {k}")
     x, y = subset(x, most, generator), subset(y, most, generator)
-    radius_x, radius_y = (neighbour_distances(cloud, cloud, k + 1)[:, k] for cloud in (x, y))
+    radius_x, radius_y = (nearest(cloud, k + 1, cloud)[0][:, k] for cloud in (x, y))
     balls = torch.zeros(len(y), dtype=torch.float64)
     recalled, covered = [], []
     for rows in torch.arange(len(x)).split(max(1, CHUNK // len(y))):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
 from topogen.geometry.neighbours import components, nearest
-from topogen.topology.persistence.landmarks import check_cloud
+from topogen.geometry.point_clouds import check_cloud
 
 __all__ = ["Cells", "Parts", "cells", "check_members", "decode", "distinct_memberships", "graph", "links", "loose", "parts", "seams", "subsets", "thickened"]
 

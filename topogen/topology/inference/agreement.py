@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from topogen.geometry.point_clouds import check_cloud
 from topogen.topology.inference.homology import LEAST_POINTS, Homology, homology
-from topogen.topology.persistence.landmarks import check_cloud
 
 __all__ = ["Agreement", "agreement"]
 

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.neighbours import nearest_distance
+from topogen.geometry.point_clouds import check_cloud
 from topogen.topology.persistence.hausdorff import subset
-from topogen.topology.persistence.landmarks import check_cloud, nearest_distance
 
 __all__ = ["ConfidenceRadius", "confidence_radius"]
 

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
+from topogen.geometry.farthest_points import Landmarks
+from topogen.geometry.point_clouds import check_cloud, distinct_rows
 from topogen.topology.inference.duality import Decided, complete, contradiction
 from topogen.topology.inference.landmark_bounds import Window, windows
 from topogen.topology.inference.reach_bound import reach_upper_bound
@@ -28,7 +30,6 @@ from topogen.topology.inference.scale import Scale
 from topogen.topology.inference.search import Search
 from topogen.topology.inference.tangent_signs import agree_in_sign
 from topogen.topology.persistence.budget import Budget
-from topogen.topology.persistence.landmarks import Landmarks, check_cloud, distinct_rows
 from topogen.topology.persistence.persistence import Diagram, jung, persistence
 
 __all__ = ["Homology", "homology"]

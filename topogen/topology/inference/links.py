@@ -17,7 +17,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from topogen.errors import BudgetExceeded
-from topogen.topology.persistence.landmarks import farthest_points
+from topogen.geometry.farthest_points import farthest_points
 from topogen.topology.persistence.persistence import persistence
 
 __all__ = ["link_betti", "sphere_betti"]

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.topology.persistence.landmarks import check_cloud, farthest_points
+from topogen.geometry.farthest_points import farthest_points
+from topogen.geometry.point_clouds import check_cloud
 
 __all__ = ["Loop", "loops"]
 
@@ -59,6 +60,7 @@ def loops(points: Tensor, *, landmarks: int = 300, least: float | None = None, m
     distance = torch.cdist(places, places, compute_mode="donot_use_mm_for_euclid_dist").numpy()
     edges, lengths = _edges(distance, float(distance.max(1).min()) if threshold is None else 2 * threshold)
     triangles, end = _triangles(len(places), edges, lengths)
+    edges, lengths = edges[lengths <= end], lengths[lengths <= end]  # what is longer has no triangles that tell which cocycles it is in
     bars = [bar for bar in _cocycles(len(places), edges, lengths, triangles) if min(bar[1], end) - bar[0] > 2 * least]
     bars.sort(key=lambda bar: bar[0] - bar[1])
     found = (_shortest(len(places), edges, lengths, birth, death, crossed) for birth, death, crossed in bars[:most])
@@ -96,28 +98,38 @@ def _triangles(n: int, edges: Edges, lengths: Lengths) -> tuple[Edges, float]:
 
 
 def _cocycles(n: int, edges: Edges, lengths: Lengths, triangles: Edges) -> list[tuple[float, float, set[int]]]:
-    """(birth, death, edges of the cocycle) of every bar of H_1; births and deaths are lengths, the cocycle is the one just before death.
+    """(birth, death, edges of the cocycle) of every bar of H_1 of positive length; births and deaths are lengths, the cocycle is the one just before death.
 
-    A bit of mask[e] is set for every living cocycle that contains the edge e; a triangle on which some are odd kills the youngest of these
-    and adds it to the others.
+    A bit of values[e] is set for every living cocycle that contains the edge e; a triangle on which some are odd kills the youngest of these
+    and adds it to the others. The first triangle that an edge completes kills the cocycle that the edge gave birth to, which leaves on it the
+    sum of the other two edges: only edges that complete no triangle need a bit. Ripser finds the same bars in
+    about a third of this time, a second less, which is no reason to depend on it.
     """
-    mask = _seeds(n, edges)
-    members = {bit: {edge} for bit, edge in enumerate(np.flatnonzero(mask).tolist())}
-    born = {bit: float(lengths[next(iter(edge))]) for bit, edge in members.items()}
-    values = _as_bits(mask)
+    seeds = np.setdiff1d(np.flatnonzero(_closing(n, edges)), triangles[:, 2]).tolist()
+    members = {bit: {edge} for bit, edge in enumerate(seeds)}
+    born = {bit: float(lengths[edge]) for bit, edge in enumerate(seeds)}
+    values = [0] * len(edges)
+    for bit, edge in enumerate(seeds):
+        values[edge] = 1 << bit
+    first = np.diff(triangles[:, 2], prepend=-1) != 0
     bars = []
-    for a, b, c in triangles.tolist():
+    for fresh, a, b, c in zip(first.tolist(), *(column.tolist() for column in triangles.T), strict=True):
         odd = values[a] ^ values[b] ^ values[c]
         if not odd:
             continue
+        if fresh:
+            _toggle(odd, {c}, values, members)
+            continue
         youngest = odd.bit_length() - 1
-        support = members[youngest]
-        bars.append((born.pop(youngest), float(lengths[c]), set(support)))
-        _add(youngest, odd, values, members)
-    return bars + [(birth, math.inf, set(members[bit])) for bit, birth in born.items()]
+        support = members.pop(youngest)
+        bars.append((born.pop(youngest), float(lengths[c]), support))
+        _toggle(odd ^ (1 << youngest), support, values, members)
+        for edge in support:
+            values[edge] ^= 1 << youngest
+    return bars + [(birth, math.inf, members[bit]) for bit, birth in born.items()]
 
 
-def _seeds(n: int, edges: Edges) -> NDArray[np.bool_]:
+def _closing(n: int, edges: Edges) -> NDArray[np.bool_]:
     """Which edges close a cycle when they appear, and so give birth to a cocycle: those outside the spanning tree of the shortest edges."""
     parent = list(range(n))
 
@@ -135,21 +147,14 @@ def _seeds(n: int, edges: Edges) -> NDArray[np.bool_]:
     return closing
 
 
-def _as_bits(closing: NDArray[np.bool_]) -> list[int]:
-    order = np.cumsum(closing) - 1
-    return [1 << int(bit) if seed else 0 for bit, seed in zip(order, closing, strict=True)]
-
-
-def _add(killed: int, odd: int, values: list[int], members: dict[int, set[int]]) -> None:
-    """Add the killed cocycle to the others that are odd on the triangle, and remove it."""
-    support = members.pop(killed)
-    others = odd ^ (1 << killed)
-    while others:
-        bit = others.bit_length() - 1
-        members[bit] ^= support
-        others ^= 1 << bit
+def _toggle(bits: int, support: set[int], values: list[int], members: dict[int, set[int]]) -> None:
+    """Add the cochain with edges `support` to the cocycles whose bits are set."""
     for edge in support:
-        values[edge] ^= odd
+        values[edge] ^= bits
+    while bits:
+        bit = bits.bit_length() - 1
+        members[bit] ^= support
+        bits ^= 1 << bit
 
 
 def _shortest(n: int, edges: Edges, lengths: Lengths, birth: float, death: float, crossed: set[int]) -> tuple[list[int], float, float, float]:

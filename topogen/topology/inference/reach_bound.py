@@ -23,25 +23,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from topogen.topology.persistence.landmarks import TREE_DIMENSION, nearest_distance, neighbour_distances
+from topogen.geometry.neighbours import nearest, nearest_distance
+from topogen.geometry.point_clouds import even_rows
 
 __all__ = ["reach_upper_bound"]
 
 PROBES, FEWER_PROBES, CANDIDATES, PARTNERS = 1000, 200, 5000, 40
 SURE = 3.0
+LOW_DIMENSION = 9
 
 
 def reach_upper_bound(points: Tensor, dim: float, most: float, noise: float = 0.0) -> float:
     """The least reach (data units) below `most` that pairs of a cloud (n, D) of a set of dimension d show; infinite where none does.
 
-    Up to 1000 points (200 above ten dimensions) are paired with 40 others each, near and far up to 2 `most`; `noise` is how far points are off the set.
+    Up to 1000 points (200 above nine dimensions) are paired with 40 others each, near and far up to 2 `most`; `noise` is how far points are off the set.
     """
-    count = PROBES if points.shape[1] <= TREE_DIMENSION else FEWER_PROBES
-    some, others = (points[torch.linspace(0, len(points) - 1, min(len(points), k)).long()] for k in (count, CANDIDATES))
+    count = PROBES if points.shape[1] <= LOW_DIMENSION else FEWER_PROBES
+    some, others = (points[even_rows(len(points), k)] for k in (count, CANDIDATES))
     middle, chord = _pairs(some, others, 2 * most)
     if not len(middle):
         return torch.inf
-    sag = (nearest_distance(middle, points) - _gap(neighbour_distances(others, points, 2)[:, 1], len(points), dim) - noise).clamp_min(0)
+    sag = (nearest_distance(middle, points) - _gap(nearest(points, 2, others)[0][:, 1], len(points), dim) - noise).clamp_min(0)
     reach = sag / 2 + chord.square() / (8 * sag.clamp_min(1e-300))
     least = float(reach.masked_fill(sag == 0, torch.inf).min())
     return least if least < most else torch.inf

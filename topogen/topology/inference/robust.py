@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.neighbours import nearest
+from topogen.geometry.point_clouds import check_cloud
 from topogen.topology.persistence.budget import Budget
 from topogen.topology.persistence.hausdorff import subset
-from topogen.topology.persistence.landmarks import check_cloud, neighbour_distances
 from topogen.topology.persistence.persistence import Diagram, check_fields
 from topogen.topology.persistence.weighted import weighted
 
@@ -106,8 +107,8 @@ def robust_homology(
 def distance_to_measure(points: Tensor, at: Tensor, mass: float) -> Tensor:
     """f (m,) at the rows of `at` (m, D): root mean square of the distances to the nearest ceil(mass n) of the points (n, D); data units, float64."""
     count = max(1, math.ceil(mass * len(points)))
-    distances: Tensor = neighbour_distances(at, points, count)
-    return distances.square().mean(1).sqrt()
+    points, at = (t.detach().to(device="cpu", dtype=torch.float64) for t in (points, at))
+    return nearest(points, count, at)[0].square().mean(1).sqrt()
 
 
 def _band(cloud: Tensor, centres: Tensor, values: Tensor, mass: float, resamples: int, generator: torch.Generator | None) -> float:

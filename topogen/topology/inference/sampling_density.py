@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from topogen.topology.persistence.landmarks import check_cloud, neighbours
+from topogen.geometry.neighbours import nearest
+from topogen.geometry.point_clouds import check_cloud, even_rows
 
 __all__ = ["UNEVEN", "SamplingDensity", "sampling_density"]
 
@@ -47,13 +48,14 @@ class SamplingDensity:
 def sampling_density(points: Tensor, most: int | None = None) -> SamplingDensity:
     """Evenness of a cloud (n, D) of distinct points, from all of them or `most` spread over the rows; for fewer than seven points the neighbours there are."""
     check_cloud(points, 2)
+    points = points.detach().to(device="cpu", dtype=torch.float64)
     count = min(NEIGHBOURS, len(points) - 1)
-    rows = torch.arange(len(points)) if most is None else torch.linspace(0, len(points) - 1, min(most, len(points))).long()
-    distances, near = neighbours(points[rows], points, count + 1)
+    rows = torch.arange(len(points)) if most is None else even_rows(len(points), most)
+    distances, near = nearest(points, count + 1, points[rows])
     own = distances[:, -1]
     chosen = near[:, 1:].unique()
     theirs = torch.zeros(len(points), dtype=torch.float64)
-    theirs[chosen] = neighbours(points[chosen], points, count + 1)[0][:, -1]
+    theirs[chosen] = nearest(points, count + 1, points[chosen])[0][:, -1]
     lonely = own > LONELY * theirs[near[:, 1:]].median(1).values
     rest = own[~lonely]
     return SamplingDensity(float(rest.min()), float(rest.median()), float(rest.max()), int(lonely.sum()))

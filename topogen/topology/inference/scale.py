@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from topogen.topology.persistence.landmarks import nearest_distance, neighbour_distances, neighbours
+from topogen.geometry.neighbours import nearest, nearest_distance
+from topogen.geometry.point_clouds import even_rows
 
 __all__ = ["Scale", "held_out_scale", "largest_off_plane_distance"]
 
@@ -47,8 +48,8 @@ class Scale:
 def held_out_scale(landmarks: Tensor, held_out: Tensor, noise: float = 0.0) -> Scale:
     """eps = max(r + h, noise) from landmarks (l, D) and held-out points (m, D), m >= 3."""
     covering = float(nearest_distance(held_out, landmarks).max())
-    third = neighbour_distances(landmarks, held_out, 3)[:, 2]
-    _, around = neighbours(landmarks, landmarks, min(SMOOTHING, len(landmarks)))
+    third = nearest(held_out, 3, landmarks)[0][:, 2]
+    around = nearest(landmarks, SMOOTHING, landmarks)[1]
     gap = float(torch.quantile(third[around].mean(1), QUANTILE))
     eps = max(covering + gap, noise)
     cause = "noise level" if noise > covering + gap else "landmarks' covering radius of held-out points + gap between these"
@@ -65,7 +66,7 @@ def largest_off_plane_distance(points: Tensor, dim: int, probes: int = 500) -> f
     count = min(n - 1, 4 * (dim + 2))
     if dim >= ambient_dim or count <= dim + 1:
         return 0.0
-    chosen = points[torch.linspace(0, n - 1, min(n, probes)).long()]
+    chosen = points[even_rows(n, probes)]
     while True:
         residual, flatness = _off_plane(chosen, points, dim, count)
         if flatness < FLAT or 4 * count > min(n // 4, LARGEST_PATCH):
@@ -75,7 +76,7 @@ def largest_off_plane_distance(points: Tensor, dim: int, probes: int = 500) -> f
 
 def _off_plane(chosen: Tensor, points: Tensor, dim: int, count: int) -> tuple[float, float]:
     """Largest residual of chosen points (m, D) off the planes of their neighbours, and the median flatness of the patches."""
-    _, rows = neighbours(chosen, points, count + 1)
+    rows = nearest(points, count + 1, chosen)[1]
     patch = points[rows[:, 1:]]
     centre = patch.mean(1, keepdim=True)
     _, spread, axes = torch.linalg.svd(patch - centre, full_matrices=False)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from topogen.errors import BudgetExceeded, NotSupportedError
+from topogen.geometry.farthest_points import farthest_points
 from topogen.geometry.scales import diameter
 from topogen.geometry.sheets import Crossing, Sheets, smooth_sheets
 from topogen.geometry.singular_points import singular_points
-from topogen.topology.persistence.landmarks import farthest_points
 from topogen.topology.persistence.persistence import persistence
 
 __all__ = ["Stratum", "find_strata", "sheets"]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from topogen.topology.persistence.landmarks import neighbours
+from topogen.geometry.neighbours import nearest
 
 __all__ = ["agree_in_sign"]
 
@@ -31,7 +31,7 @@ def agree_in_sign(points: Tensor, landmarks: Tensor, dim: int, eps: float) -> tu
 
     Edges with |det| below .1 have no sign and make the answer False.
     """
-    _, rows = neighbours(landmarks, points, min(len(points), NEAREST * (dim + 1)))
+    rows = nearest(points, NEAREST * (dim + 1), landmarks)[1]
     patch = points[rows]
     tangent = torch.linalg.svd(patch - patch.mean(1, keepdim=True), full_matrices=False)[2][:, :dim]
     edges = torch.cat([_edges(landmarks, i, 2 * eps) for i in range(0, len(landmarks), 1000)])

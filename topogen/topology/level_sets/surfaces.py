@@ -17,8 +17,9 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.geometry.meshing import extract_mesh, grid_of, touches_box
+from topogen.geometry.neighbours import nearest, nearest_distance
+from topogen.geometry.point_clouds import check_cloud
 from topogen.manifolds.base import Manifold
-from topogen.topology.persistence.landmarks import check_cloud, nearest_distance, neighbour_distances
 
 if TYPE_CHECKING:
     import trimesh
@@ -182,7 +183,7 @@ def _value_and_gradient(manifold: Manifold, x: Tensor) -> tuple[Tensor, Tensor]:
 def _largest_gap(cloud: Tensor) -> float:
     """Largest distance of a data point to its sixth neighbour, outliers (the worst hundredth) aside: the covering radius to expect."""
     k = min(7, len(cloud))
-    return float(neighbour_distances(cloud, cloud, k)[:, -1].quantile(0.99))
+    return float(nearest(cloud, k, cloud)[0][:, -1].quantile(0.99))
 
 
 def _outwards(vertices: Tensor, faces: Tensor) -> Tensor:

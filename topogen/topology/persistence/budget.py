@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
+from topogen.geometry.point_clouds import even_rows
 
 __all__ = ["Budget", "Cost", "estimate_cost"]
 
@@ -104,7 +105,7 @@ def _alpha_cost(n: int, ambient_dim: int) -> Cost:
 
 def _sampled_degree(points: Tensor, length: float) -> tuple[float, float]:
     """Mean number of neighbours within a length, and the chance that two of them are neighbours, from up to 200 points."""
-    probes = points[torch.linspace(0, len(points) - 1, min(PROBES, len(points))).long()].to(torch.float64)
+    probes = points[even_rows(len(points), PROBES)].to(torch.float64)
     near = torch.cdist(probes, points.to(torch.float64)) <= length
     degree = float(near.sum(1).to(torch.float64).mean()) - 1
     few = [points[row.nonzero()[:: max(1, int(row.sum()) // 40), 0]].to(torch.float64) for row in near[::20]]

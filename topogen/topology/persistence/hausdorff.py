@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.topology.persistence.landmarks import check_cloud, neighbours
+from topogen.geometry.neighbours import nearest_distance
+from topogen.geometry.point_clouds import check_cloud
 
 __all__ = ["Hausdorff", "check_pair", "hausdorff", "subset"]
 
@@ -44,7 +45,7 @@ class Hausdorff:
 def hausdorff(x: Tensor, y: Tensor) -> Hausdorff:
     """Both sides of the Hausdorff distance of clouds (n, D) and (m, D), exact, in float64; raises InvalidInputError for clouds that cannot be compared."""
     check_pair(x, y)
-    there, back = neighbours(x, y, 1)[0][:, 0], neighbours(y, x, 1)[0][:, 0]
+    there, back = nearest_distance(x, y), nearest_distance(y, x)
     return Hausdorff(float(there.max()), float(back.max()), float(there.mean()), float(back.mean()), int(there.argmax()), int(back.argmax()))
 
 

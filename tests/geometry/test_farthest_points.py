@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from topogen.errors import InvalidInputError
-from topogen.topology.persistence.landmarks import TREE_DIMENSION, covering_radius, distinct_rows, farthest_points, neighbours
+from topogen.geometry.farthest_points import TREE_DIMENSION, covering_radius, farthest_points, farthest_rows, spread_out
 
 
 def cloud(n: int, dim: int, seed: int = 0) -> torch.Tensor:
@@ -58,14 +58,19 @@ def test_keeps_dtype_of_points() -> None:
     assert farthest_points(cloud(50, 3).float(), 5).points.dtype == torch.float32
 
 
-@pytest.mark.parametrize("dim", [3, TREE_DIMENSION + 3])
-def test_neighbours_match_brute_force(dim: int) -> None:
-    x, y = cloud(40, dim), cloud(60, dim, seed=1)
-    distances, rows = neighbours(x, y, 4)
-    expected = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").topk(4, largest=False)
-    assert torch.allclose(distances, expected.values, atol=1e-12)
-    assert torch.equal(rows, expected.indices)
-    assert covering_radius(x, y) == pytest.approx(float(distances[:, 0].max()))
+@pytest.mark.parametrize("dim", [1, 3, TREE_DIMENSION])
+def test_the_fast_way_takes_the_same_points(dim: int) -> None:
+    x = cloud(500, dim)
+    assert torch.equal(farthest_points(x, 60, start=3).indices, farthest_rows(x, 60, start=3))
+
+
+def test_spread_out_keeps_points_apart() -> None:
+    x = cloud(400, 3)
+    kept = spread_out(x, 30)
+    assert kept.shape == (30, 3)
+    separation = torch.cdist(kept, kept).fill_diagonal_(torch.inf).min()
+    assert float(separation) >= covering_radius(x, kept) - 1e-12
+    assert spread_out(x, 500) is x
 
 
 @pytest.mark.parametrize(
@@ -81,11 +86,3 @@ def test_refuses_nan() -> None:
     x[3, 1] = torch.nan
     with pytest.raises(InvalidInputError, match="row 3"):
         farthest_points(x, 2)
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_distinct_rows_are_those_of_unique(ties):
-    x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    x = torch.cat([x.round(decimals=1), x[:50].round(decimals=1)]) if ties else x
-    assert torch.equal(distinct_rows(x), torch.unique(x, dim=0))
-    assert torch.equal(distinct_rows(x[:1]), x[:1])

@@ -1,0 +1,52 @@
+"""What counts as a point cloud, its different points, and some of them evenly over the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from topogen.errors import InvalidInputError
+
+__all__ = ["check_cloud", "distinct_rows", "even_rows", "first_occurrences"]
+
+LARGEST = 1e150
+
+
+def check_cloud(points: Tensor, least: int = 1, name: str = "points") -> None:
+    """Raise InvalidInputError unless the argument `name` is a finite floating (n, D) tensor of at least `least` rows (gudhi must never see a NaN)."""
+    if not torch.is_tensor(points) or not torch.is_floating_point(points) or points.ndim != 2 or points.shape[1] < 1:
+        found = f"{points.dtype} of shape {tuple(points.shape)}" if torch.is_tensor(points) else type(points).__name__
+        raise InvalidInputError(f"{name}: expected a floating tensor of shape (n, D), found {found}; convert with torch.as_tensor({name}, dtype=torch.float64)")
+    if points.is_meta or points.layout != torch.strided:
+        raise InvalidInputError(f"{name}: expected a dense tensor with values, found {'a meta tensor' if points.is_meta else points.layout}; use to_dense()")
+    bad = ~torch.isfinite(points.detach()).all(1)
+    if bool(bad.any()):
+        raise InvalidInputError(f"{name}: {int(bad.sum())} of {len(points)} rows are not finite (first: row {int(bad.nonzero()[0])}); remove them first")
+    largest = float(points.detach().abs().max()) if len(points) else 0.0
+    if largest > LARGEST:
+        raise InvalidInputError(f"{name}: coordinates up to {largest:.3g}, whose squares are no numbers any more; choose a larger unit of length")
+    if len(points) < least:
+        raise InvalidInputError(f"{name}: found {len(points)} points, need at least {least}")
+
+
+def distinct_rows(points: Tensor) -> Tensor:
+    """The different rows of points (n, D) in lexicographic order, as `torch.unique` gives them; much faster where the first column alone tells them apart."""
+    order = points[:, 0].argsort()
+    first = points[order, 0]
+    return points[order] if bool((first[1:] > first[:-1]).all()) else torch.unique(points, dim=0)
+
+
+def first_occurrences(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (m,) int64, ascending, at which the different rows of finite points (n, D) first occur, and how often (m,) each occurs in all."""
+    # Adding 0.0 turns -0.0 into 0.0; after it, finite rows are equal exactly where their bytes are, and bytes sort fast.
+    rows = np.ascontiguousarray(points.detach().cpu().numpy() + 0.0)
+    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
+    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return torch.from_numpy(first[order]), torch.from_numpy(counts[order])
+
+
+def even_rows(n: int, most: int) -> Tensor:
+    """At most `most` of the row numbers 0 .. n - 1, evenly from the first to the last."""
+    return torch.linspace(0, n - 1, min(n, most)).long()
