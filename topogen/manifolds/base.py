@@ -43,8 +43,9 @@ class Manifold(geoopt.Manifold):
     Points are (..., D) tensors of float32 or float64; outputs follow the input's dtype and device.
     `dim` is d, `ambient_dim` is D; `tolerance(dtype)` is the residual up to which a point counts as on M.
     `gate`: where M ends, None without one.
-    `constraint`: F, where M is a zero set {F = 0} with the interface of `ImplicitManifold` (`value`, `frame`, `full_residual`, ...), None elsewhere.
-    `charts`: where charts cover M with the interface of `Atlas` (`members`, `decode`, `stretch`, ...), None elsewhere.
+    `constraint`: F, where M is a zero set {F = 0}, None elsewhere. Such a manifold has, like `ImplicitManifold`, also `outputs`, `scale`, `full_tolerance`,
+    `value`, `frame`, `spectrum`, `kept_residual`, `full_residual` and `tilt`.
+    `charts`: the charts that cover M, None without any. Such a manifold has, like `Atlas`, also `members`, `holds`, `decode`, `stretch` and `stretches`.
     `closed_form`: whether M has exact uniform samples `sample(n, generator=)` (n, D) and its d-dimensional `volume`.
     """
 
