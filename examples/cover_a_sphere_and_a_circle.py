@@ -20,7 +20,7 @@ from torch import Tensor
 
 import topogen
 from topogen.distributions import Uniform
-from topogen.geometry.neighbours import local_pca, nearest
+from topogen.geometry.clouds.neighbours import local_pca, nearest
 from topogen.learning.atlas.fit import objection_to
 from topogen.learning.atlas.good_cover import good_cover
 from topogen.manifolds import Atlas

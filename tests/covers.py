@@ -4,7 +4,7 @@ import functools
 
 import torch
 
-from topogen.geometry.farthest_points import farthest_points
+from topogen.geometry.clouds.farthest_points import farthest_points
 from topogen.manifolds.shapes import get
 
 

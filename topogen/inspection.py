@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.dimension import AffineHull, DimensionEstimate, affine_hull, estimate_dimension
-from topogen.geometry.neighbours import components, nearest
-from topogen.geometry.scales import Scales, boundary_points, estimate_scales
+from topogen.geometry.clouds.dimension import AffineHull, DimensionEstimate, affine_hull, estimate_dimension
+from topogen.geometry.clouds.neighbours import components, nearest
+from topogen.geometry.clouds.scales import Scales, boundary_points, estimate_scales
 from topogen.points import clean
 from topogen.points.cleaning import Repairs
 from topogen.topology.inference.homology import Homology, homology
 from topogen.topology.inference.sampling_density import LONELY, UNEVEN, sampling_density
-from topogen.topology.inference.strata import Stratum, find_strata
 from topogen.topology.persistence.budget import Budget
+from topogen.topology.strata.strata import Stratum, find_strata
 
 __all__ = ["Inspection", "inspect"]
 
@@ -44,7 +44,7 @@ class Inspection:
     `boundary_fraction`, `has_boundary`; `noise`: standard deviation per normal coordinate; `spacing`, `reach`, `diameter`: as in `Scales`;
     `room`: share of the points with a scale of denoising above spacing and noise and below reach/sqrt(hull_dim - dim);
     `evenness`: largest over median distance to the fifth neighbour (1: perfectly even); `outliers`: points far from all others for their region;
-    `advice`: what the numbers mean for fitting, in words; `topology.inference.strata`: the pieces of the singular set, where sheets cross and the cloud is no
+    `advice`: what the numbers mean for fitting, in words; `topology.strata.strata`: the pieces of the singular set, where sheets cross and the cloud is no
     manifold.
     """
 

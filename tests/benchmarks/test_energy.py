@@ -13,8 +13,8 @@ from torch import Tensor
 from topogen import points
 from topogen.distributions import Uniform
 from topogen.distributions.energy.fit import fit_energy
+from topogen.geometry.clouds.neighbours import nearest
 from topogen.geometry.meshing import extract_mesh
-from topogen.geometry.neighbours import nearest
 from topogen.learning.implicit.fit import fit_implicit
 
 DATA = pathlib.Path(os.environ.get("TOPOGEN_DATA", "nowhere"))

@@ -10,7 +10,7 @@ import torch
 from rows import Row, markdown, reference_seconds, row
 
 from topogen import fit, points, verify
-from topogen.geometry.dimension import estimate_dimension
+from topogen.geometry.clouds.dimension import estimate_dimension
 from topogen.learning import fit_implicit
 from topogen.topology.level_sets.surfaces import mesh_of
 

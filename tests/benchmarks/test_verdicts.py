@@ -13,7 +13,7 @@ import pytest
 import torch
 from rows import Row, markdown, row, table
 
-from topogen.geometry.farthest_points import covering_radius
+from topogen.geometry.clouds.farthest_points import covering_radius
 from topogen.manifolds import shapes
 from topogen.manifolds.shapes import Circle, FigureEight, FlatTorus, LinkedCircles, Sphere, Torus
 from topogen.verification import verify

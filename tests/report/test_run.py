@@ -17,7 +17,7 @@ from topogen.points import read
 from topogen.report import run as module
 from topogen.report.figures import draw_clouds
 from topogen.report.run import run
-from topogen.topology.inference.strata import Stratum
+from topogen.topology.strata.strata import Stratum
 from topogen.training.trainer import Settings
 
 CIRCLE = shapes.get("circle").sample(300, generator=torch.Generator().manual_seed(1))

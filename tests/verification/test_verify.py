@@ -234,7 +234,7 @@ def test_a_model_is_verified_by_its_samples():
 
 def test_samples_are_doubled_while_the_answer_is_open(monkeypatch):
     model = circle_model()
-    monkeypatch.setattr("topogen.verification.manifolds.FIRST", 20)
+    monkeypatch.setattr("topogen.verification.evidence.manifolds.FIRST", 20)
     found = verify(model, expect="circle")
     assert len(model.calls) > 1
     assert model.calls[0] == 20

@@ -23,8 +23,8 @@ from topogen.saving import check_folder
 from topogen.topology.level_sets.surfaces import mesh_of
 from topogen.topology.persistence.budget import Budget
 from topogen.training.trainer import Settings
-from topogen.verification.inputs import names_topology
-from topogen.verification.meshes import as_mesh
+from topogen.verification.evidence.inputs import names_topology
+from topogen.verification.evidence.meshes import as_mesh
 
 __all__ = ["VERBS"]
 

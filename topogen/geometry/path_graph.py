@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from topogen.geometry.neighbours import nearest
+from topogen.geometry.clouds.neighbours import nearest
 from topogen.geometry.projection import Projection
 
 __all__ = ["PathGraph", "Starts", "path_graph", "starts"]

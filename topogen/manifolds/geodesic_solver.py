@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.clouds.farthest_points import spread_out
 from topogen.geometry.exponential_map import exponential_map
-from topogen.geometry.farthest_points import spread_out
 from topogen.geometry.path_graph import PathGraph, path_graph
 from topogen.geometry.paths import Paths, PathSurface, along, end_directions, minimal_paths
 from topogen.geometry.projection import Projection

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.neighbours import Tree, local_pca, nearest
+from topogen.geometry.clouds.neighbours import Tree, local_pca, nearest
 from topogen.geometry.projection import Projection
 from topogen.manifolds.atlas.graph_charts import GraphCharts, fit_heights
 from topogen.manifolds.base import Manifold

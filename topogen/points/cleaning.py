@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.geometry.point_clouds import first_occurrences
+from topogen.geometry.clouds.point_clouds import first_occurrences
 from topogen.points.checking import as_points
 
 __all__ = ["Repairs", "clean", "distinct"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topogen.report.panels import dress, matplotlib_classes, places, thin, view
-from topogen.topology.inference.loops import Loop
+from topogen.topology.persistence.loops import Loop
 from topogen.topology.persistence.persistence import Diagram
 from topogen.verification import Result
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from topogen.manifolds.atlas.atlas import Atlas
 from topogen.report.panels import dress, matplotlib_classes, places, thin, view
-from topogen.topology.inference.strata import Stratum
+from topogen.topology.strata.strata import Stratum
 
 __all__ = ["draw_atlas", "draw_clouds", "draw_run", "draw_strata"]
 

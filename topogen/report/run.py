@@ -34,9 +34,9 @@ from topogen.report.density import draw_density, draw_walk
 from topogen.report.diagrams import draw_topology
 from topogen.report.figures import draw_atlas, draw_run, draw_strata
 from topogen.report.folders import check_output_folder, fresh_folder
-from topogen.topology.inference.loops import loops
 from topogen.topology.level_sets.surfaces import Mesh, mesh_of
 from topogen.topology.persistence.budget import Budget
+from topogen.topology.persistence.loops import loops
 from topogen.training.trainer import Settings
 from topogen.verification import Certificate, Result, certify, verify
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError, MissingDependencyError
 from topogen.report.diagrams import diagrams_in, draw_topology
 from topogen.report.folders import check_output_folder, fresh_folder
-from topogen.topology.inference.loops import loops
+from topogen.topology.persistence.loops import loops
 from topogen.verification import Result
 
 __all__ = ["check_place", "write_verification"]

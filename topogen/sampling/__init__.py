@@ -4,14 +4,14 @@ from topogen.sampling.arviz_bridge import to_arviz
 from topogen.sampling.brownian import brownian, brownian_paths
 from topogen.sampling.chains import Kernel, Proposal, Run, first_step, run_chains, warm_up
 from topogen.sampling.diagnostics import autocorrelation_time, bulk_ess, effective_sample_size, mean_ess, mean_standard_error, rank_r_hat, split_r_hat, tail_ess
-from topogen.sampling.hmc import HamiltonianMonteCarlo
-from topogen.sampling.jumps import PlaneJump
-from topogen.sampling.kernels import KERNELS, sample
-from topogen.sampling.langevin import ConstrainedLangevin
+from topogen.sampling.kernels.hmc import HamiltonianMonteCarlo
+from topogen.sampling.kernels.jumps import PlaneJump
+from topogen.sampling.kernels.langevin import ConstrainedLangevin
+from topogen.sampling.kernels.walk import TangentRandomWalk
 from topogen.sampling.result import Chains
+from topogen.sampling.sampler import KERNELS, sample
 from topogen.sampling.target import Target
 from topogen.sampling.visits import Visits, mixture, visits, weighted_mean
-from topogen.sampling.walk import TangentRandomWalk
 
 __all__ = [
     "KERNELS",

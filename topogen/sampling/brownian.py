@@ -2,7 +2,7 @@
 
     projected      x <- proj(x + sqrt(h) xi),    xi ~ N(0, 1) in T_xM
     second order   x <- proj(x + v + 1/3 S(v)),  v = sqrt(h) (1 - h Ric / 12) xi,    S(v) = II(II(v, v), v), the shape operator of II(v, v) applied to v
-    metropolis     the tangent random walk of `sampling.walk`, which leaves the uniform law exactly as it is
+    metropolis     the tangent random walk of `sampling.kernels.walk`, which leaves the uniform law exactly as it is
 
 The closest point of x + v is the geodesic from x along v - S(v) / 3 up to fourth order, and a geodesic walk is fast by h Ric / 6: with both corrections decay
 rates are right to second order in h where curvature changes slowly (projected: an error of 2.5 h on the unit 2-sphere). Steps are at most .15 of the reach.
@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.clouds.reach import low_reach
 from topogen.geometry.curvature import ricci_curvature
 from topogen.geometry.frames import apply
-from topogen.geometry.reach import low_reach
 from topogen.manifolds.base import Manifold
 from topogen.sampling.chains import run_chains
-from topogen.sampling.noise import ambient_noise
-from topogen.sampling.walk import TangentRandomWalk
+from topogen.sampling.kernels.noise import ambient_noise
+from topogen.sampling.kernels.walk import TangentRandomWalk
 
 __all__ = ["SCHEMES", "BrownianPaths", "brownian", "brownian_paths", "longest_step", "mirrored"]
 

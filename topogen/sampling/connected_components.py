@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from topogen.geometry.neighbours import components, nearest
+from topogen.geometry.clouds.neighbours import components, nearest
 from topogen.manifolds.base import Manifold
 
 __all__ = ["connected_components"]

@@ -23,8 +23,8 @@ from topogen.errors import NotSupportedError
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound
 from topogen.sampling.chains import Kernel, Proposal, run_chains
-from topogen.sampling.moves import Mover, NormalFrame
-from topogen.sampling.rattle import Rattle
+from topogen.sampling.kernels.moves import Mover, NormalFrame
+from topogen.sampling.kernels.rattle import Rattle
 
 __all__ = ["RoundTrip", "SamplerLaws", "rank_p_values", "round_trip"]
 

@@ -7,7 +7,7 @@ underneath, `farthest_points` the landmarks, `estimate_cost` and `Budget` the pr
 and orientability off a cover by charts.
 """
 
-from topogen.geometry.farthest_points import Landmarks, covering_radius, farthest_points
+from topogen.geometry.clouds.farthest_points import Landmarks, covering_radius, farthest_points
 from topogen.topology.comparison.compare import Comparison, compare
 from topogen.topology.comparison.mmd import mmd
 from topogen.topology.comparison.mtop_divergence import MTopDivergence, cross_barcode, mtop_divergence
@@ -21,7 +21,6 @@ from topogen.topology.inference.confidence import ConfidenceRadius, confidence_r
 from topogen.topology.inference.expectations import Expectation, parse_expectation
 from topogen.topology.inference.homology import Homology, homology
 from topogen.topology.inference.landmark_bounds import Window, excess, windows
-from topogen.topology.inference.loops import Loop, loops
 from topogen.topology.inference.monitor import Monitor, Reading
 from topogen.topology.inference.robust import Robust, distance_to_measure, robust_homology
 from topogen.topology.inference.sampling_density import SamplingDensity, sampling_density
@@ -29,6 +28,7 @@ from topogen.topology.inference.significance import Significance, significance
 from topogen.topology.level_sets.certificate import LevelSet, certify_level_set
 from topogen.topology.persistence.budget import Budget, Cost, estimate_cost
 from topogen.topology.persistence.hausdorff import Hausdorff, hausdorff
+from topogen.topology.persistence.loops import Loop, loops
 from topogen.topology.persistence.persistence import Diagram, jung, persistence
 
 __all__ = [

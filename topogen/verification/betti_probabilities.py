@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError, TopogenError
-from topogen.geometry.point_clouds import distinct_rows
+from topogen.geometry.clouds.point_clouds import distinct_rows
 from topogen.topology.inference.homology import homology
 from topogen.topology.level_sets.spurious_components import wilson_interval
 from topogen.topology.persistence.budget import Budget
-from topogen.verification.betti_evidence import check_primes
-from topogen.verification.inputs import as_cloud
+from topogen.verification.evidence.betti_evidence import check_primes
+from topogen.verification.evidence.inputs import as_cloud
 
 __all__ = ["BettiProbabilities", "betti_probabilities"]
 

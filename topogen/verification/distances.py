@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from topogen.geometry.neighbours import nearest_distance
+from topogen.geometry.clouds.neighbours import nearest_distance
 from topogen.manifolds import Manifold
 from topogen.verification.verdict import Claim
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from topogen.topology.inference.expectations import Expectation
-from topogen.verification.betti_evidence import BettiEvidence
+from topogen.verification.evidence.betti_evidence import BettiEvidence
 from topogen.verification.naming import closed_manifold_name
 from topogen.verification.verdict import Claim, Verdict
 

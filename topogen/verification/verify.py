@@ -21,13 +21,13 @@ from topogen._version import __version__
 from topogen.errors import InvalidInputError
 from topogen.topology.inference.expectations import Expectation, parse_expectation
 from topogen.topology.persistence.budget import Budget
-from topogen.verification.betti_evidence import BettiEvidence, check_primes, compare_evidence, evidence_of_expectation, filled, signature
-from topogen.verification.clouds import cloud_evidence
 from topogen.verification.distances import between_clouds
-from topogen.verification.grid import grid_claim, grid_evidence
-from topogen.verification.inputs import ManifoldInput, as_cloud, manifold_input, names_topology
-from topogen.verification.manifolds import FIRST, claims_about, known_evidence, sampled_evidence
-from topogen.verification.meshes import as_mesh, mesh_evidence
+from topogen.verification.evidence.betti_evidence import BettiEvidence, check_primes, compare_evidence, evidence_of_expectation, filled, signature
+from topogen.verification.evidence.clouds import cloud_evidence
+from topogen.verification.evidence.grid import grid_claim, grid_evidence
+from topogen.verification.evidence.inputs import ManifoldInput, as_cloud, manifold_input, names_topology
+from topogen.verification.evidence.manifolds import FIRST, claims_about, known_evidence, sampled_evidence
+from topogen.verification.evidence.meshes import as_mesh, mesh_evidence
 from topogen.verification.summary import not_shown, summary
 from topogen.verification.verdict import Claim, Result, decide
 

@@ -1,7 +1,7 @@
 """`verify_sheets`: is a set that is no manifold made of the smooth sheets that it should be made of?
 
 Points of different local dimension are told apart first, by their spectra; then the cloud is taken apart where its sheets cross
-(`topogen.topology.inference.strata.sheets`). Each sheet is judged like a cloud of its own, and the expected names are dealt to the sheets so that they fit
+(`topogen.topology.strata.strata.sheets`). Each sheet is judged like a cloud of its own, and the expected names are dealt to the sheets so that they fit
 best. The verdict rests on the number of sheets and on every one of them.
 """
 
@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.dimension import affine_hull, estimate_dimension, local_dimensions
-from topogen.geometry.point_clouds import distinct_rows
+from topogen.geometry.clouds.dimension import affine_hull, estimate_dimension, local_dimensions
+from topogen.geometry.clouds.point_clouds import distinct_rows
 from topogen.topology.inference.expectations import Expectation, parse_expectation
-from topogen.topology.inference.strata import find_strata, sheets
 from topogen.topology.persistence.budget import Budget
-from topogen.verification.betti_evidence import BettiEvidence, check_primes, compare_evidence, evidence_of_expectation, signature
-from topogen.verification.clouds import cloud_evidence
-from topogen.verification.inputs import as_cloud
-from topogen.verification.singular_sets import strata_claims
+from topogen.topology.strata.strata import find_strata, sheets
+from topogen.verification.evidence.betti_evidence import BettiEvidence, check_primes, compare_evidence, evidence_of_expectation, signature
+from topogen.verification.evidence.clouds import cloud_evidence
+from topogen.verification.evidence.inputs import as_cloud
+from topogen.verification.evidence.singular_sets import strata_claims
 from topogen.verification.verdict import SCHEMA_VERSION, Claim, Verdict, betti_text, decide
 
 __all__ = ["Sheet", "SheetsResult", "verify_sheets"]

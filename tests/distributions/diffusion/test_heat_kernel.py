@@ -10,7 +10,7 @@ from topogen.distributions.diffusion.fit_heat_kernel import fit_heat_kernel
 from topogen.distributions.diffusion.heat_kernel import HeatKernelBase
 from topogen.distributions.fields.components import SampledManifold
 from topogen.errors import InvalidInputError
-from topogen.geometry.neighbours import nearest
+from topogen.geometry.clouds.neighbours import nearest
 from topogen.manifolds import shapes
 
 SPHERE = shapes.get("sphere")

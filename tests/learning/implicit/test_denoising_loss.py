@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from topogen.geometry.dimension import affine_hull
-from topogen.geometry.scales import Scales, estimate_scales
+from topogen.geometry.clouds.dimension import affine_hull
+from topogen.geometry.clouds.scales import Scales, estimate_scales
 from topogen.learning.implicit.constraint_network import ConstraintNetwork
 from topogen.learning.implicit.denoising_loss import EXTRA_OUTPUTS, ConstraintLearner, Ramp, learn_constraint, noise_levels
 from topogen.learning.implicit.fit import fit_implicit, gate_of, manifold_of

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from topogen.geometry.farthest_points import covering_radius, farthest_points
+from topogen.geometry.clouds.farthest_points import covering_radius, farthest_points
 from topogen.topology.inference.scale import held_out_scale, largest_off_plane_distance
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from topogen.geometry.farthest_points import farthest_points
+from topogen.geometry.clouds.farthest_points import farthest_points
 from topogen.manifolds import shapes
 from topogen.manifolds.shapes import FlatTorus, Sphere
 from topogen.topology.inference.homology import homology

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from topogen.distributions.charts.chart_mixture import Components
-from topogen.geometry.neighbours import pairs_within
+from topogen.geometry.clouds.neighbours import pairs_within
 
 __all__ = ["Fold", "Neighbours", "Schedule", "DensityTable", "best_schedule", "neighbours_of", "weights_after"]
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.farthest_points import farthest_points
+from topogen.geometry.clouds.farthest_points import farthest_points
+from topogen.geometry.clouds.neighbours import pairs_within
 from topogen.geometry.frames import determinant
-from topogen.geometry.neighbours import pairs_within
 from topogen.manifolds.atlas.atlas import Atlas
 from topogen.manifolds.atlas.graph_charts import GraphCharts, fit_heights
 from topogen.manifolds.base import Manifold

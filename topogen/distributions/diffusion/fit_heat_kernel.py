@@ -14,7 +14,7 @@ from torch import Tensor
 from topogen.distributions.diffusion.heat_kernel import FLOOR, HeatKernel, HeatKernelBase
 from topogen.distributions.fields.components import SampledManifold
 from topogen.distributions.fields.prepare import PreparedData
-from topogen.geometry.spectrum import Modes, slow_modes
+from topogen.geometry.clouds.spectrum import Modes, slow_modes
 from topogen.manifolds.local_polynomial import LARGEST_DIMENSION
 
 __all__ = ["fit_heat_kernel", "heat_kernel_of_data"]

@@ -2,7 +2,7 @@
 
     p_u(x) = w_c / vol_c g(x),      g(x) = 1 + sum_i a_i exp(-lambda_i u / 2) phi_i(x),      a_i = mean of phi_i over the data on component c
 
-At such times few modes are left, all the data speak at once, and nothing has to be learned from paths. By Nystrom's formula (`geometry.spectrum`) a sum of
+At such times few modes are left, all the data speak at once, and nothing has to be learned from paths. By Nystrom's formula (`clouds.spectrum`) a sum of
 modes is one weighted mean over nodes x_j of M, g(x) = 1 + sum_j P(x, x_j) h_j, so a density costs as much as a kernel's. Draws are nodes with masses
 v_j p_{u - t}(x_j), moved by Brownian motion for the time t that the kernel of the modes stands for; v_j takes out how the nodes happen to be spread.
 What truncated sums leave below .003 of the uniform density is set to that. Where the data fall into classes, each has a law; the last is that of all of them.
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from topogen.distributions.fields.components import SampledManifold
 from topogen.errors import InvalidInputError
-from topogen.geometry.spectrum import kernel_mean
+from topogen.geometry.clouds.spectrum import kernel_mean
 from topogen.sampling.brownian import brownian
 
 __all__ = ["FLOOR", "HeatKernel", "HeatKernelBase"]

@@ -22,7 +22,7 @@ from topogen.distributions.diffusion.diffusion import Diffusion
 from topogen.distributions.fields.continuous_flow import settled
 from topogen.errors import InvalidInputError
 from topogen.sampling.brownian import STEP_OF_REACH, brownian_paths, longest_step
-from topogen.sampling.noise import ambient_noise
+from topogen.sampling.kernels.noise import ambient_noise
 
 __all__ = ["inpaint", "reverse_walk"]
 

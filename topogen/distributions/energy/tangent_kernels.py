@@ -23,9 +23,9 @@ from torch.distributions import Distribution, constraints
 
 from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError, ProjectionError
+from topogen.geometry.clouds.neighbours import pairs_within
+from topogen.geometry.clouds.reach import low_reach
 from topogen.geometry.frames import complement, determinant
-from topogen.geometry.neighbours import pairs_within
-from topogen.geometry.reach import low_reach
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.normal_space_projection import project_along_normals
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero

@@ -15,7 +15,7 @@ from torch import Tensor
 from topogen.distributions.charts.chart_mixture import ChartMixture
 from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError
-from topogen.geometry.neighbours import nearest
+from topogen.geometry.clouds.neighbours import nearest
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.local_polynomial import LARGEST_DIMENSION, fit_local_polynomials
 from topogen.sampling.brownian import brownian

@@ -12,8 +12,8 @@ from topogen.distributions.fields.components import SampledManifold, UniformComp
 from topogen.distributions.fields.vector_field import FieldNetwork
 from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError
-from topogen.geometry.neighbours import nearest
-from topogen.geometry.reach import low_reach
+from topogen.geometry.clouds.neighbours import nearest
+from topogen.geometry.clouds.reach import low_reach
 from topogen.manifolds.base import Manifold
 from topogen.training.trainer import Settings
 

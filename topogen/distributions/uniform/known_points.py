@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import ProjectionError
-from topogen.geometry.point_clouds import even_rows
-from topogen.geometry.reach import low_reach
+from topogen.geometry.clouds.point_clouds import even_rows
+from topogen.geometry.clouds.reach import low_reach
 from topogen.manifolds.implicit.implicit import ImplicitManifold
 
 __all__ = ["known_points", "reach_around"]

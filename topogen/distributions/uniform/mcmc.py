@@ -21,9 +21,9 @@ from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.kernel_volume import kernel_volume
 from topogen.errors import InvalidInputError, ProjectionError
 from topogen.geometry.balls import sphere_points
-from topogen.geometry.neighbours import Tree
-from topogen.geometry.point_clouds import even_rows
-from topogen.geometry.reach import low_reach
+from topogen.geometry.clouds.neighbours import Tree
+from topogen.geometry.clouds.point_clouds import even_rows
+from topogen.geometry.clouds.reach import low_reach
 from topogen.manifolds.base import Manifold
 from topogen.sampling import TangentRandomWalk, autocorrelation_time, first_step, run_chains, warm_up
 

@@ -27,8 +27,8 @@ from topogen.distributions.uniform.rejection import BATCH, rejection_sample
 from topogen.distributions.uniform.tube_cover import grow_net
 from topogen.errors import ProjectionError
 from topogen.geometry.balls import ball_points, ball_volume
+from topogen.geometry.clouds.neighbours import Tree, nearest_distance
 from topogen.geometry.frames import complement
-from topogen.geometry.neighbours import Tree, nearest_distance
 from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.manifolds.implicit.normal_space_projection import project_along_normals
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero

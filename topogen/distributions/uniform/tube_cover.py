@@ -18,7 +18,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.balls import ball_points, ball_volume, sphere_points
-from topogen.geometry.neighbours import Tree
+from topogen.geometry.clouds.neighbours import Tree
 from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.manifolds.implicit.valid_zeros import is_valid_zero
 

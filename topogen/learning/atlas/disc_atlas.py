@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.balls import sphere_points
+from topogen.geometry.clouds.neighbours import nearest
 from topogen.geometry.exponential_map import rays
 from topogen.geometry.frames import complement
-from topogen.geometry.neighbours import nearest
 from topogen.learning.atlas.good_cover import Cover, measured
 from topogen.manifolds.atlas.atlas import Atlas
 from topogen.manifolds.atlas.flow_charts import FlowCharts

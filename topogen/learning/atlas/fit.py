@@ -14,8 +14,8 @@ from torch import Tensor
 
 from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError, NotSupportedError
+from topogen.geometry.clouds.neighbours import nearest
 from topogen.geometry.frames import determinant
-from topogen.geometry.neighbours import nearest
 from topogen.learning.atlas.disc_atlas import disc_atlas
 from topogen.learning.atlas.good_cover import Cover, good_cover
 from topogen.manifolds.atlas.atlas import Atlas, regular

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.balls import ball_lengths, sphere_points
-from topogen.geometry.farthest_points import farthest_points
-from topogen.geometry.neighbours import local_fit, nearest, pairs_within
+from topogen.geometry.clouds.farthest_points import farthest_points
+from topogen.geometry.clouds.neighbours import local_fit, nearest, pairs_within
 from topogen.manifolds.atlas.atlas import Atlas, Members
 from topogen.manifolds.atlas.graph_charts import DEGREE, Charts, GraphCharts, fit_heights
 from topogen.manifolds.base import Manifold

@@ -30,8 +30,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from topogen.geometry.dimension import AffineHull
-from topogen.geometry.scales import Scales
+from topogen.geometry.clouds.dimension import AffineHull
+from topogen.geometry.clouds.scales import Scales
 from topogen.learning.implicit.constraint_network import ConstraintNetwork
 from topogen.training.trainer import Callback, EarlyStopping, Settings, TrainingReport, TrainingState, train
 

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from topogen.errors import DivergenceError, InvalidInputError
-from topogen.geometry.denoising import onto_sheets
-from topogen.geometry.dimension import AffineHull, affine_hull
-from topogen.geometry.neighbours import nearest
-from topogen.geometry.scales import Scales, estimate_scales
+from topogen.geometry.clouds.denoising import onto_sheets
+from topogen.geometry.clouds.dimension import AffineHull, affine_hull
+from topogen.geometry.clouds.neighbours import nearest
+from topogen.geometry.clouds.scales import Scales, estimate_scales
 from topogen.learning.implicit.denoising_loss import LearnedConstraint, learn_constraint
 from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.implicit import ImplicitManifold

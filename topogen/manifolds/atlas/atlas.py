@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.clouds.neighbours import pairs_within
 from topogen.geometry.frames import determinant
-from topogen.geometry.neighbours import pairs_within
 from topogen.geometry.projection import Projection
 from topogen.manifolds.atlas.closest_point import closest_on_charts, first_per_row
 from topogen.manifolds.atlas.graph_charts import Charts

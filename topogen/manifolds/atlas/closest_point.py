@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from topogen.geometry.neighbours import pairs_within
+from topogen.geometry.clouds.neighbours import pairs_within
 from topogen.geometry.projection import Projection
 from topogen.manifolds.atlas.graph_charts import Charts
 

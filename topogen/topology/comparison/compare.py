@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.farthest_points import Landmarks, farthest_points
+from topogen.geometry.clouds.farthest_points import Landmarks, farthest_points
 from topogen.topology.comparison.diagram_matching import UnmatchedFeature, unmatched_features
 from topogen.topology.comparison.mmd import MaximumMeanDiscrepancy, mmd
 from topogen.topology.comparison.mtop_divergence import MTopDivergence, mtop_divergence

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from topogen.geometry.farthest_points import Landmarks
+from topogen.geometry.clouds.farthest_points import Landmarks
 from topogen.topology.persistence.persistence import Diagram, finishing_simplices
 
 __all__ = ["UnmatchedFeature", "unmatched_features"]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.neighbours import nearest
+from topogen.geometry.clouds.neighbours import nearest
 from topogen.topology.persistence.hausdorff import check_pair, subset
 
 __all__ = ["PrecisionRecall", "precision_recall"]

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
-from topogen.geometry.neighbours import components, nearest
-from topogen.geometry.point_clouds import check_cloud
+from topogen.geometry.clouds.neighbours import components, nearest
+from topogen.geometry.clouds.point_clouds import check_cloud
 
 __all__ = ["Cells", "Parts", "cells", "check_members", "decode", "distinct_memberships", "graph", "links", "loose", "parts", "seams", "subsets", "thickened"]
 

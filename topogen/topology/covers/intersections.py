@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.neighbours import components, nearest
+from topogen.geometry.clouds.neighbours import components, nearest
 from topogen.topology.covers.cells import Cells, cells, check_members, decode, graph, links, parts, subsets, thickened
 
 __all__ = ["SEEN_DIMENSIONS", "Coordinates", "Layer", "folded_charts", "intersections"]

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.neighbours import components
+from topogen.geometry.clouds.neighbours import components
 from topogen.topology.covers.cells import cells, check_members, decode, graph, links, parts, seams, subsets
 from topogen.topology.covers.odd_cycles import odd_cycle
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.geometry.point_clouds import check_cloud
+from topogen.geometry.clouds.point_clouds import check_cloud
 from topogen.topology.inference.homology import LEAST_POINTS, Homology, homology
 
 __all__ = ["Agreement", "agreement"]

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.neighbours import nearest_distance
-from topogen.geometry.point_clouds import check_cloud
+from topogen.geometry.clouds.neighbours import nearest_distance
+from topogen.geometry.clouds.point_clouds import check_cloud
 from topogen.topology.persistence.hausdorff import subset
 
 __all__ = ["ConfidenceRadius", "confidence_radius"]

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
-from topogen.geometry.farthest_points import Landmarks
-from topogen.geometry.point_clouds import check_cloud, distinct_rows
+from topogen.geometry.clouds.farthest_points import Landmarks
+from topogen.geometry.clouds.point_clouds import check_cloud, distinct_rows
 from topogen.topology.inference.duality import Decided, complete, contradiction
 from topogen.topology.inference.landmark_bounds import Window, windows
 from topogen.topology.inference.reach_bound import reach_upper_bound

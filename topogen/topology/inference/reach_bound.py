@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from topogen.geometry.neighbours import nearest, nearest_distance
-from topogen.geometry.point_clouds import even_rows
+from topogen.geometry.clouds.neighbours import nearest, nearest_distance
+from topogen.geometry.clouds.point_clouds import even_rows
 
 __all__ = ["reach_upper_bound"]
 

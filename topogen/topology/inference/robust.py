@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.neighbours import nearest
-from topogen.geometry.point_clouds import check_cloud
+from topogen.geometry.clouds.neighbours import nearest
+from topogen.geometry.clouds.point_clouds import check_cloud
 from topogen.topology.persistence.budget import Budget
 from topogen.topology.persistence.hausdorff import subset
 from topogen.topology.persistence.persistence import Diagram, check_fields

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from topogen.geometry.neighbours import nearest
-from topogen.geometry.point_clouds import check_cloud, even_rows
+from topogen.geometry.clouds.neighbours import nearest
+from topogen.geometry.clouds.point_clouds import check_cloud, even_rows
 
 __all__ = ["UNEVEN", "SamplingDensity", "sampling_density"]
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from topogen.geometry.neighbours import nearest, nearest_distance
-from topogen.geometry.point_clouds import even_rows
+from topogen.geometry.clouds.neighbours import nearest, nearest_distance
+from topogen.geometry.clouds.point_clouds import even_rows
 
 __all__ = ["Scale", "held_out_scale", "largest_off_plane_distance"]
 

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from topogen.geometry.farthest_points import Landmarks, covering_radius, farthest_points
+from topogen.geometry.clouds.farthest_points import Landmarks, covering_radius, farthest_points
 from topogen.topology.inference.reconstruction import Reconstruction
 from topogen.topology.inference.rules import SCAN, Rule, plateau_factor, plateau_limit
 from topogen.topology.inference.scale import Scale, held_out_scale, largest_off_plane_distance

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from topogen.geometry.neighbours import nearest
+from topogen.geometry.clouds.neighbours import nearest
 
 __all__ = ["agree_in_sign"]
 

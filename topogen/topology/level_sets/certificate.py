@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError, MissingDependencyError, NotSupportedError
+from topogen.geometry.clouds.point_clouds import check_cloud
 from topogen.geometry.meshing import extract_mesh
-from topogen.geometry.point_clouds import check_cloud
 from topogen.manifolds.base import Manifold
 from topogen.topology.level_sets.cell_bounds import Bounds, Enclosure, bounds, corners, enclosure_of
 from topogen.topology.level_sets.surfaces import SurfaceFacts, surface_facts

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.neighbours import nearest_distance
-from topogen.geometry.point_clouds import check_cloud
+from topogen.geometry.clouds.neighbours import nearest_distance
+from topogen.geometry.clouds.point_clouds import check_cloud
 from topogen.manifolds.base import Manifold
 
 __all__ = ["GhostAudit", "audit", "held_out_radius", "wilson_interval"]

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError, NotSupportedError
+from topogen.geometry.clouds.neighbours import nearest, nearest_distance
+from topogen.geometry.clouds.point_clouds import check_cloud
 from topogen.geometry.meshing import extract_mesh, grid_of, touches_box
-from topogen.geometry.neighbours import nearest, nearest_distance
-from topogen.geometry.point_clouds import check_cloud
 from topogen.manifolds.base import Manifold
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
-from topogen.geometry.point_clouds import even_rows
+from topogen.geometry.clouds.point_clouds import even_rows
 
 __all__ = ["Budget", "Cost", "estimate_cost"]
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.point_clouds import check_cloud, first_occurrences
+from topogen.geometry.clouds.point_clouds import check_cloud, first_occurrences
 from topogen.topology.persistence.budget import Budget, Cost, estimate_cost, rips_cost
 from topogen.topology.persistence.engine import Arrays
 from topogen.topology.persistence.subprocess_runner import run_in_subprocess

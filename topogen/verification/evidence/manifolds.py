@@ -1,0 +1,144 @@
+"""What is known of a manifold: the homology of samples of it, and the claims that only a manifold allows.
+
+Samples are drawn until the homology of their set is decided: 10,000 first, then as many as the rule
+asks for, up to 50,000, while the scale eps still falls. A closed manifold
+hands its dimension, and orientability where it knows it, to Poincare duality. Beside the Betti numbers stand the dimension certificate, the
+kept residual, ghosts (sheets of the zero set far from the data), distances to the data, boundary and volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from topogen.errors import TopogenError
+from topogen.manifolds.base import Manifold
+from topogen.topology.inference.duality import orientability
+from topogen.topology.inference.homology import Homology, homology
+from topogen.topology.persistence.budget import Budget
+from topogen.verification.dimension_certificate import dimension_certificate
+from topogen.verification.distances import samples_to_data, to_manifold
+from topogen.verification.evidence.betti_evidence import BettiEvidence, evidence_of_homology
+from topogen.verification.evidence.inputs import ManifoldInput
+from topogen.verification.verdict import Claim
+
+__all__ = ["claims_about", "sampled_evidence", "known_evidence"]
+
+FIRST, MOST = 10_000, 50_000
+CERTIFIED = 2_000
+GHOST_SHARE = 0.005
+FALLING = 0.93
+ROOM = 1.2
+
+
+def known_evidence(manifold: Manifold, fields: Sequence[int]) -> BettiEvidence | None:
+    """The side of a manifold that knows its Betti numbers over all `fields`; None where it does not."""
+    betti = {p: found for p in fields if (found := manifold.betti(p)) is not None}
+    if len(betti) < len(fields):
+        return None
+    return BettiEvidence("subject", betti, "proved", True, orientable=manifold.orientable, dim=manifold.dim, closed=manifold.closed, manifold=True)
+
+
+def sampled_evidence(
+    subject: ManifoldInput,
+    fields: Sequence[int],
+    n_samples: int | None,
+    budget: Budget | None,
+    generator: torch.Generator,
+    say: Callable[[str], None],
+) -> tuple[BettiEvidence, Tensor]:
+    """The side of a manifold by the homology of samples, and the samples (n, D); `n_samples` fixes their number."""
+    samples = subject.draw(n_samples or FIRST, generator)
+    found = _homology(subject, samples, fields, budget, generator, say)
+    while n_samples is None and len(samples) < MOST and _wants_more(found):
+        more = subject.draw(_asked(found, len(samples), subject.manifold.dim) - len(samples), generator)
+        samples, before = torch.cat([samples, more]), found
+        found = _better(before, _homology(subject, samples, fields, budget, generator, say))
+        if found.scale > FALLING * before.scale:
+            break
+    dim = subject.manifold.dim
+    known = orientability(found.decided, dim, subject.orientable)[0] if subject.closed else subject.orientable
+    covered = "the samples cover the manifold"
+    side = evidence_of_homology("subject", found, subject.manifold.ambient_dim, dim=dim, closed=subject.closed, orientable=known, assumption=covered)
+    return replace(side, manifold=True), samples
+
+
+def claims_about(subject: ManifoldInput, samples: Tensor, against: Tensor | None, generator: torch.Generator, say: Callable[[str], None]) -> list[Claim]:
+    """Claims beside the verdict about a manifold, its samples (n, D) and the data (m, D)."""
+    claims = []
+    manifold = subject.ground
+    if manifold.constraint is not None:
+        say(f"dimension certificate at {min(CERTIFIED, len(samples))} samples")
+        certificate = dimension_certificate(manifold, samples[:CERTIFIED])
+        claims += [certificate.to_claim(), _residual(certificate.kept_residual, manifold.tolerance(torch.float64), certificate.count)]
+        if subject.points is not None:
+            say("ghost audit")
+            claims.append(_ghosts(manifold, subject.points, generator))
+    if against is not None and against.shape[1] == manifold.ambient_dim:
+        say("distances to the data")
+        claims += [to_manifold(manifold, against), samples_to_data(samples, against)]
+    if not subject.closed:
+        claims.append(Claim("the manifold has a boundary (samples stay where the data are)", "heuristic", True))
+    say("volume")
+    return [*claims, _volume(subject)]
+
+
+def _homology(
+    subject: ManifoldInput, samples: Tensor, fields: Sequence[int], budget: Budget | None, generator: torch.Generator, say: Callable[[str], None]
+) -> Homology:
+    say(f"homology of {len(samples)} samples")
+    dim, closed = subject.manifold.dim, subject.closed
+    return homology(samples, dim=dim, fields=fields, closed=closed, orientable=subject.orientable, budget=budget, generator=generator)
+
+
+def _wants_more(found: Homology) -> bool:
+    """Undecided, or decided only by the weaker rule where more samples are cheap."""
+    decided = all(betti is not None for betti in found.betti.values())
+    return not decided or (found.label == "heuristic" and "alpha" in found.engine)
+
+
+def _asked(found: Homology, n: int, dim: int) -> int:
+    """How many samples bring eps, which falls like n^(-1/d), where the rule needs it: at least twice as many, at most MOST."""
+    factor = 2.0 if found.needs is None else max(2.0, ROOM * ((found.finest or found.scale) / found.needs) ** dim)
+    return int(min(MOST, factor * n))
+
+
+def _better(before: Homology, after: Homology) -> Homology:
+    """The later answer, unless it lost what the earlier one had decided."""
+    lost = all(b is not None for b in before.betti.values()) and any(b is None for b in after.betti.values())
+    return before if lost else after
+
+
+def _residual(largest: float, tolerance: float, count: int) -> Claim:
+    text = f"kept residual of {count} samples at most {largest:.2g}"
+    return Claim(text, "proved-for-sample", largest <= tolerance, f"tolerance {tolerance:.2g}", evidence={"kept_residual": largest, "tolerance": tolerance})
+
+
+def _ghosts(manifold: Manifold, points: Tensor, generator: torch.Generator) -> Claim:
+    from topogen.topology.level_sets.spurious_components import audit
+
+    found = audit(manifold, points, generator=generator)
+    text = f"ghosts: {found.share:.2%} of {found.starts} starts end on sheets far from the data, {found.unconverged} did not converge"
+    evidence = {"starts": found.starts, "ghosts": found.ghosts, "unconverged": found.unconverged, "share": found.share}
+    return Claim(text, "statistical", found.share <= GHOST_SHARE, f"at most {GHOST_SHARE:.1%} allowed", evidence=evidence)
+
+
+def _volume(subject: ManifoldInput) -> Claim:
+    """The d-dimensional volume with its standard error; undecided, with the reason, where it cannot be had."""
+    dim = subject.manifold.dim
+    if subject.manifold.closed_form:
+        value = float(subject.manifold.volume)
+        return Claim(f"{dim}-dimensional volume {value:.6g} (closed form or quadrature)", "proved", True, evidence={"value": value, "standard_error": 0.0})
+    try:
+        estimate = getattr(subject.distribution, "volume", None)
+    except TopogenError as error:
+        return Claim(f"{dim}-dimensional volume", "statistical", None, str(error))
+    if estimate is None:
+        way_out = "the model's distribution does not tell it; topogen.distributions.Uniform(manifold) does"
+        return Claim(f"{dim}-dimensional volume", "statistical", None, way_out)
+    text = f"{dim}-dimensional volume {estimate.value:.5g} with standard error {estimate.standard_error:.2g} ({estimate.method})"
+    evidence = estimate.to_dict()
+    return Claim(text, "statistical", True, evidence=evidence)
