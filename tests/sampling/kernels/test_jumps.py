@@ -16,6 +16,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.shapes import LinkedCircles, Torus
+from topogen.sampling import TangentRandomWalk, run_chains
 from topogen.sampling.kernels import jumps
 from topogen.sampling.connected_components import connected_components
 from topogen.sampling.kernels.jumps import PlaneJump
