@@ -7,8 +7,8 @@ means mu_j and variances s_j^2, and with rho_t the autocorrelation at lag t over
 
 the sum over Geyer's positive, monotone pairs. "Rank" means of the normal scores z = Phi^-1((rank - 3/8)/(N + 1/4)), "folded" of |x - median|.
 A functional with a value that is not finite, one that is the same everywhere, or fewer than four steps say nothing: the answer is NaN.
-For two or more chains of eight or more steps the numbers are those of ArviZ 0.x to 1e-10. It is not called, installed or not: its import takes two seconds and
-warns, it has no R-hat of a single chain, and a number must not depend on what else is installed; `to_arviz` hands it the chains.
+For two or more chains of eight or more steps the numbers are those of ArviZ 0.x to 1e-10. It is not called, installed or not: importing it takes two
+seconds and warns, it has no R-hat of a single chain, and a number must not depend on what else is installed; `to_arviz` hands it the chains.
 Vehtari, Gelman, Simpson, Carpenter, Buerkner (2021), Rank-normalization, folding, and localization: an improved R-hat; Geyer (1992), Practical Markov chain
 Monte Carlo; Betancourt (2016), Diagnosing suboptimal cotangent disintegrations in Hamiltonian Monte Carlo.
 """

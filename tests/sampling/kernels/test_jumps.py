@@ -17,8 +17,8 @@ from topogen.errors import InvalidInputError
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.shapes import LinkedCircles, Torus
 from topogen.sampling import TangentRandomWalk, run_chains
-from topogen.sampling.kernels import jumps
 from topogen.sampling.connected_components import connected_components
+from topogen.sampling.kernels import jumps
 from topogen.sampling.kernels.jumps import PlaneJump
 
 SHAPE = Torus(1.0, 0.5)

@@ -8,7 +8,7 @@ import torch
 
 from topogen.errors import InvalidInputError
 from topogen.manifolds import shapes
-from topogen.topology import loops
+from topogen.topology import loops, persistence
 
 
 def draw(name, n, seed=0):
@@ -39,6 +39,16 @@ def test_loops_of_a_torus_are_the_short_ones():
     """Radii 1 and .4: the inner equator is 2 pi .6 long, the tube 2 pi .4; paths over chords are a little shorter or crooked."""
     found = loops(draw("torus", 3000))
     assert [loop.length for loop in found] == pytest.approx([2 * math.pi * 0.6, 2 * math.pi * 0.4], rel=0.08)
+
+
+@pytest.mark.parametrize("name", ["torus", "circle"])
+def test_every_bar_of_positive_length_has_a_loop(name):
+    x = draw(name, 90)
+    x = x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=x.dtype)
+    found = sorted((loop.birth, loop.death) for loop in loops(x, landmarks=90, least=0.0, most=10_000))
+    bars = persistence(x, max_degree=1, engine="rips", fields=(2,))[2].bars[1]
+    assert len(found) >= 4
+    assert torch.allclose(torch.tensor(found, dtype=torch.float64), torch.as_tensor(sorted(bars.tolist()), dtype=torch.float64), rtol=1e-9)
 
 
 def test_no_loops_on_a_disc_or_sphere():
