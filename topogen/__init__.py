@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from topogen._version import __version__
 
 if TYPE_CHECKING:
-    from topogen import distributions, errors, geometry, learning, manifolds, points, sampling, testing, topology
+    from topogen import distributions, errors, geometry, learning, manifolds, points, sampling, testing, topology, training
     from topogen.inspection import Inspection, inspect
     from topogen.model import Model, fit, load
     from topogen.verification import Certificate, Result, Verdict, certify, verify
@@ -38,6 +38,7 @@ __all__ = [
     "sampling",
     "testing",
     "topology",
+    "training",
     "verify",
 ]
 
@@ -53,7 +54,7 @@ _HOMES = {
     "Verdict": "verification",
     "verify": "verification",
 }
-_ROOMS = frozenset({"distributions", "errors", "geometry", "learning", "manifolds", "points", "sampling", "testing", "topology"})
+_ROOMS = frozenset({"distributions", "errors", "geometry", "learning", "manifolds", "points", "sampling", "testing", "topology", "training"})
 
 
 def __getattr__(name: str) -> Any:

@@ -35,7 +35,7 @@ class LocalPolynomialManifold(Manifold):
     A projection counts as converged when it ends within the sheet's radius of the centre.
     """
 
-    name = "tabulated"
+    name = "local polynomial"
 
     def __init__(self, sheets: GraphCharts, error: float = 0.0) -> None:
         super().__init__(sheets.dim, sheets.ambient_dim)
