@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from topogen.geometry.newton import State, clipped, iterate
 from topogen.geometry.projection import Projection
 
 __all__ = ["Frame", "exact_derivative", "frame", "jacobian", "newton", "pullback", "shape_operator", "value_and_jacobian"]
@@ -97,37 +98,38 @@ def newton(field: Field, x: Tensor, rank: int, tolerance: float, max_iterations:
     A step is clipped to length `max_step` and halved up to `halvings` times while it makes |s| grow; a sample leaves the active set once
     |s| <= `tolerance`. Samples whose value or Jacobian stops being finite are returned at their last finite point, not converged.
     """
-    points = x.detach().clone()
-    residual = points.new_full(points.shape[:1], torch.inf)
-    iterations = torch.zeros(len(points), dtype=torch.int64, device=x.device)
-    active = torch.arange(len(points), device=x.device)
-    current = _safe_frame(field, points, rank)
-    for _ in range(max_iterations):
-        residual[active] = current.residual
-        moving = (current.residual > tolerance) & torch.isfinite(current.residual)
-        if not bool(moving.any()):
-            break
-        active, current = active[moving], _select(current, moving)
-        iterations[active] += 1
-        points[active], current = _descend(field, points[active], current, max_step, halvings)
-    else:
-        residual[active] = current.residual
-    return Projection(points, residual, residual <= tolerance, iterations)
+    points = x.detach()
+
+    def step(y: Tensor, residual: Tensor, move: Tensor) -> tuple[State, Tensor]:
+        state = _descended(field, rank, y, residual, clipped(move, max_step), halvings)
+        return state, _unsolved(state[1], tolerance)
+
+    residual, move = _aim(field, points, rank)
+    found = iterate(step, (points, residual, move), max_iterations=max_iterations, active=_unsolved(residual, tolerance))
+    points, residual, _ = found.state
+    return Projection(points, residual, residual <= tolerance, found.steps)
 
 
-def _descend(field: Field, x: Tensor, at: Frame, max_step: float, halvings: int) -> tuple[Tensor, Frame]:
-    step = at.step
-    length = step.norm(dim=-1, keepdim=True)
-    step = step * (max_step / length.clamp_min(1e-300 if x.dtype == torch.float64 else 1e-30)).clamp(max=1.0)
-    y, there = x + step, _safe_frame(field, x + step, at.rank)
-    for _ in range(halvings):
-        worse = ~(there.residual <= at.residual)
-        if not bool(worse.any()):
-            break
-        step[worse] = step[worse] / 2
-        y[worse] = x[worse] + step[worse]
-        there = _replace(there, worse, _safe_frame(field, y[worse], at.rank))
-    return y, there
+def _unsolved(residual: Tensor, tolerance: float) -> Tensor:
+    return (residual > tolerance) & torch.isfinite(residual)
+
+
+def _descended(field: Field, rank: int, x: Tensor, before: Tensor, move: Tensor, halvings: int) -> State:
+    """y = x + move, the move halved while |s| grows along it, with |s(y)| and the step to take from there."""
+
+    def halve(y: Tensor, after: Tensor, _: Tensor, move: Tensor, x: Tensor, before: Tensor) -> tuple[State, Tensor]:
+        y, move = x + move / 2, move / 2
+        after, following = _aim(field, y, rank)
+        return (y, after, following, move), ~(after <= before)
+
+    y = x + move
+    after, following = _aim(field, y, rank)
+    return iterate(halve, (y, after, following, move), (x, before), max_iterations=halvings, active=~(after <= before)).state[:3]
+
+
+def _aim(field: Field, x: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    at = _safe_frame(field, x, rank)
+    return at.residual, at.step
 
 
 def _safe_frame(field: Field, x: Tensor, rank: int) -> Frame:
@@ -140,16 +142,6 @@ def _safe_frame(field: Field, x: Tensor, rank: int) -> Frame:
         rows = torch.where(finite[:, None, None], rows, 0.0)
         left, values, right = torch.linalg.svd(rows, full_matrices=False)
         return Frame(torch.where(finite[:, None], value, torch.inf), left, values, right.mT, rank)
-
-
-def _select(at: Frame, mask: Tensor) -> Frame:
-    return Frame(at.value[mask], at.left[mask], at.values[mask], at.right[mask], at.rank)
-
-
-def _replace(at: Frame, mask: Tensor, new: Frame) -> Frame:
-    pairs = zip((at.value, at.left, at.values, at.right), (new.value, new.left, new.values, new.right), strict=True)
-    value, left, values, right = (old.index_put((mask,), part) for old, part in pairs)
-    return Frame(value, left, values, right, at.rank)
 
 
 def exact_derivative(field: Field, x: Tensor, at: Frame) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError, MissingDependencyError
+from topogen.geometry.newton import State, clipped, iterate
 
 __all__ = ["Grid", "extract_mesh", "grid_of", "touches_box"]
 
@@ -141,15 +142,14 @@ def _refined(refine: Callable[[Tensor], tuple[Tensor, Tensor]], vertices: Tensor
 
 def _newton(refine: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, level: float, longest: float) -> Tensor:
     """Newton along the gradient; a vertex keeps its best value and never goes farther than `longest` from where the grid put it."""
-    best, smallest, x = start, torch.full(start.shape[:1], torch.inf, dtype=start.dtype), start
-    for step in range(_NEWTON_STEPS + 1):
-        value, gradient = refine(x)
-        offset = value.detach() - level
+
+    def step(x: Tensor, best: Tensor, smallest: Tensor, start: Tensor) -> tuple[State, Tensor]:
+        value, gradient = (part.detach() for part in refine(x))
+        offset = value - level
         better = (offset.abs() < smallest) & ((x - start).norm(dim=1) <= longest)
         best, smallest = torch.where(better.unsqueeze(1), x, best), torch.where(better, offset.abs(), smallest)
-        if step == _NEWTON_STEPS:
-            break
-        squared = gradient.detach().square().sum(1).clamp_min(torch.finfo(x.dtype).tiny)
-        move = -(offset / squared).unsqueeze(1) * gradient.detach()
-        x = x + move * (longest / move.norm(dim=1, keepdim=True).clamp_min(longest))
-    return best
+        squared = gradient.square().sum(1).clamp_min(torch.finfo(x.dtype).tiny)
+        return (x + clipped(-(offset / squared).unsqueeze(1) * gradient, longest), best, smallest), torch.ones_like(better)
+
+    smallest = torch.full(start.shape[:1], torch.inf, dtype=start.dtype)
+    return iterate(step, (start, start, smallest), (start,), max_iterations=_NEWTON_STEPS + 1).state[1]

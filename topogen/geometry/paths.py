@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from topogen.geometry.newton import State, iterate
 from topogen.geometry.path_graph import PathGraph, starts
 from topogen.geometry.projection import Projection
 
@@ -85,22 +87,20 @@ def relax(surface: PathSurface, nodes: Tensor, *, iterations: int = 40, toleranc
     """Nodes (n, m, D) of least chord energy with the same ends, and whether each curve (n,) reached it.
 
     A curve is done when its Newton step is below `tolerance` of its length; steps that do not lower its energy are shortened, then given up.
+    The first two steps are Gauss-Newton's.
     """
-    nodes = nodes.clone()
-    converged = torch.zeros(len(nodes), dtype=torch.bool, device=nodes.device)
-    active = torch.arange(len(nodes), device=nodes.device)
-    for i in range(iterations):
-        if not len(active):
-            break
-        step = _step(surface, nodes[active], newton=i >= 2)
-        length = _chords(nodes[active]).sum(-1)
-        size = step.norm(dim=-1).amax(-1)
+
+    def step(nodes: Tensor, _: Tensor, *, newton: bool) -> tuple[State, Tensor]:
+        move = _step(surface, nodes, newton=newton)
+        length = _chords(nodes).sum(-1)
+        size = move.norm(dim=-1).amax(-1)
         done = size <= tolerance * length
-        converged[active] = done
-        step = step * (0.2 * length / size.clamp_min(1e-300)).clamp(max=1)[:, None, None]
-        active, step = active[~done], step[~done]
-        nodes[active], moved = _descended(surface, nodes[active], step)
-        active = active[moved]
+        nodes, moved = _descended(surface, nodes, move * (0.2 * length / size.clamp_min(1e-300)).clamp(max=1)[:, None, None], ~done)
+        return (nodes, done), moved
+
+    unknown = torch.zeros(len(nodes), dtype=torch.bool, device=nodes.device)
+    begun = iterate(partial(step, newton=False), (nodes, unknown), max_iterations=min(2, iterations))
+    nodes, converged = iterate(partial(step, newton=True), begun.state, max_iterations=iterations - 2, active=begun.active).state
     return nodes, converged
 
 
@@ -278,22 +278,17 @@ def _tridiagonal(diagonal: Tensor, beside: Tensor, right: Tensor) -> tuple[Tenso
     return torch.stack(solution[::-1], 1).squeeze(-1), positive
 
 
-def _descended(surface: PathSurface, nodes: Tensor, step: Tensor, trials: int = 5) -> tuple[Tensor, Tensor]:
-    """Nodes after the longest of step, step/4, .. that does not raise the energy, and which curves (n,) moved."""
-    nodes = nodes.clone()
-    energy = _chords(nodes).square().sum(-1)
-    waiting = torch.arange(len(nodes), device=nodes.device)
-    moved = torch.zeros(len(nodes), dtype=torch.bool, device=nodes.device)
-    for _ in range(trials):
-        if not len(waiting):
-            break
-        trial = nodes[waiting]
-        found = surface.project(trial[:, 1:-1] + step[waiting])
+def _descended(surface: PathSurface, nodes: Tensor, move: Tensor, active: Tensor, trials: int = 5) -> tuple[Tensor, Tensor]:
+    """Nodes after the longest of move, move/4, .. that does not raise the energy, and which of the `active` curves (n,) moved."""
+
+    def shorten(nodes: Tensor, move: Tensor, _: Tensor, energy: Tensor) -> tuple[State, Tensor]:
+        found = surface.project(nodes[:, 1:-1] + move)
         # A node that would leave M, over an edge or into a hole, stays where it is and lets the others go on.
-        trial[:, 1:-1] = torch.where(found.converged.unsqueeze(-1), found.points, trial[:, 1:-1])
-        ok = _chords(trial).square().sum(-1) <= energy[waiting] * (1 + 1e-13)
-        nodes[waiting[ok]] = trial[ok]
-        moved[waiting[ok]] = True
-        step = step / 4
-        waiting = waiting[~ok]
+        inner = torch.where(found.converged.unsqueeze(-1), found.points, nodes[:, 1:-1])
+        trial = torch.cat([nodes[:, :1], inner, nodes[:, -1:]], 1)
+        ok = _chords(trial).square().sum(-1) <= energy * (1 + 1e-13)
+        return (torch.where(ok[:, None, None], trial, nodes), move / 4, ok), ~ok
+
+    energy = _chords(nodes).square().sum(-1)
+    nodes, _, moved = iterate(shorten, (nodes, move, torch.zeros_like(active)), (energy,), max_iterations=trials, active=active).state
     return nodes, moved

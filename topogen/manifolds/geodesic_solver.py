@@ -19,6 +19,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.farthest_points import spread_out
 from topogen.geometry.exponential_map import exponential_map
+from topogen.geometry.newton import State, iterate, select
 from topogen.geometry.path_graph import PathGraph, path_graph
 from topogen.geometry.paths import Paths, PathSurface, along, end_directions, minimal_paths
 from topogen.geometry.projection import Projection
@@ -149,21 +150,18 @@ class GeodesicSolver:
 
     def _shot(self, x: Tensor, y: Tensor, velocity: Tensor, rounds: int = 4) -> Tensor:
         """Velocities (n, D) at x whose geodesics end nearer to y, by Newton's method with differences in the tangent space."""
-        basis = self.manifold.tangent_basis(x)
+
+        def step(velocity: Tensor, target: Tensor, error: Tensor, x: Tensor, y: Tensor, basis: Tensor) -> tuple[State, Tensor]:
+            trial = velocity + self._correction(x, velocity, y - target, target, basis)
+            end = self._reached(x, trial)
+            missed = (y - end).norm(dim=-1)
+            better = missed < error
+            return select(better, (trial, end, missed), (velocity, target, error)), better & (missed > 1e-10 * trial.norm(dim=-1))
+
         target = self._reached(x, velocity)
         error = (y - target).norm(dim=-1)
-        active = torch.arange(len(x), device=x.device)
-        for _ in range(rounds):
-            active = active[error[active] > 1e-10 * velocity[active].norm(dim=-1)]
-            if not len(active):
-                break
-            trial = velocity[active] + self._correction(x[active], velocity[active], y[active] - target[active], target[active], basis[active])
-            end = self._reached(x[active], trial)
-            missed = (y[active] - end).norm(dim=-1)
-            better = missed < error[active]
-            active = active[better]
-            velocity[active], target[active], error[active] = trial[better], end[better], missed[better]
-        return velocity
+        fixed = (x, y, self.manifold.tangent_basis(x))
+        return iterate(step, (velocity, target, error), fixed, max_iterations=rounds, active=error > 1e-10 * velocity.norm(dim=-1)).state[0]
 
     def _correction(self, x: Tensor, velocity: Tensor, miss: Tensor, end: Tensor, basis: Tensor) -> Tensor:
         h = 1e-5 * velocity.norm(dim=-1).clamp_min(1e-12)

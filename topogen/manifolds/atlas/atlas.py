@@ -24,6 +24,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.neighbours import pairs_within
 from topogen.geometry.frames import determinant
+from topogen.geometry.newton import State, iterate
 from topogen.geometry.projection import Projection
 from topogen.manifolds.atlas.closest_point import closest_on_charts, first_per_row
 from topogen.manifolds.atlas.graph_charts import Charts
@@ -314,19 +315,18 @@ def bump(t: Tensor) -> Tensor:
 
 def _solve(section: Section, charts: Charts, chart: Tensor, x: Tensor, z: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     """Newton's method on {s(x) = 0, e_k(x) = z}, D equations for D unknowns, and which rows were solved to the tolerance."""
-    x, solved = x.clone(), torch.zeros(len(x), dtype=torch.bool)
-    active = torch.arange(len(x))
-    for _ in range(_STEPS):
-        value, rows = section(x[active])
-        miss = charts.encode(chart[active], x[active]) - z[active]
-        error = torch.cat([value, miss], -1)
-        done = error.norm(dim=-1) <= tolerance
-        solved[active[done]] = True
-        going = ~done & torch.isfinite(error).all(-1)
-        active, error, rows = active[going], error[going], rows[going]
-        if not len(active):
-            break
-        system = torch.cat([rows, charts.slope(chart[active], x[active])], 1)
+
+    def move(x: Tensor, chart: Tensor, error: Tensor, rows: Tensor) -> tuple[State, Tensor]:
+        system = torch.cat([rows, charts.slope(chart, x)], 1)
         step = torch.linalg.solve_ex(system, error.unsqueeze(-1))[0].squeeze(-1)
-        x[active] = x[active] - torch.where(torch.isfinite(step), step, 0.0)
+        return (x - torch.where(torch.isfinite(step), step, 0.0),), torch.ones_like(chart, dtype=torch.bool)
+
+    def step(x: Tensor, _: Tensor, chart: Tensor, z: Tensor) -> tuple[State, Tensor]:
+        value, rows = section(x)
+        error = torch.cat([value, charts.encode(chart, x) - z], -1)
+        solved = error.norm(dim=-1) <= tolerance
+        moved = iterate(move, (x,), (chart, error, rows), max_iterations=1, active=~solved & torch.isfinite(error).all(-1))
+        return (*moved.state, solved), moved.active
+
+    x, solved = iterate(step, (x, torch.zeros(len(x), dtype=torch.bool)), (chart, z), max_iterations=_STEPS).state
     return x, solved

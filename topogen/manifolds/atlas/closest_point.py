@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from topogen.geometry.clouds.neighbours import pairs_within
+from topogen.geometry.newton import State, clipped, iterate
 from topogen.geometry.projection import Projection
 from topogen.manifolds.atlas.graph_charts import Charts
 
@@ -63,18 +64,16 @@ def first_per_row(row: Tensor, value: Tensor, n: int) -> Tensor:
 
 def _descend(charts: Charts, chart: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Coordinates (m, d) of the feet, and the length (m,) of the last step in data units; a foot is not sought beyond 1.5 radii."""
+
+    def step(z: Tensor, _: Tensor, chart: Tensor, x: Tensor, limit: Tensor) -> tuple[State, Tensor]:
+        move, length = _newton(charts, chart, z, x)
+        moved = clipped(z + clipped(move, limit / 3), limit)
+        stuck = (moved - z).norm(dim=-1) <= 1e-14 * limit[:, 0]
+        return (moved, length), ~stuck & (length > 1e-13 * charts.radius[chart])
+
     limit = _WIDENED * charts.radius[chart].unsqueeze(-1)
-    z = _within(charts.encode(chart, x), limit)
-    length = torch.full((len(x),), torch.inf, dtype=x.dtype)
-    active = torch.arange(len(x))
-    for _ in range(_STEPS):
-        if not len(active):
-            break
-        step, length[active] = _newton(charts, chart[active], z[active], x[active])
-        moved = _within(z[active] + _within(step, limit[active] / 3), limit[active])
-        stuck = (moved - z[active]).norm(dim=-1) <= 1e-14 * limit[active, 0]
-        z[active] = moved
-        active = active[~stuck & (length[active] > 1e-13 * charts.radius[chart[active]])]
+    z = clipped(charts.encode(chart, x), limit)
+    z, length = iterate(step, (z, torch.full((len(x),), torch.inf, dtype=x.dtype)), (chart, x, limit), max_iterations=_STEPS).state
     return z, length
 
 
@@ -99,7 +98,3 @@ def _attach(charts: Charts, x: Tensor, points: Tensor, chart: Tensor, z: Tensor,
         derivative = torch.where(converged[:, None, None], slope @ inverse @ slope.mT, 0.0)
     y = x.double()
     return points + (derivative @ (y - y.detach()).unsqueeze(-1)).squeeze(-1)
-
-
-def _within(vector: Tensor, limit: Tensor) -> Tensor:
-    return vector * (limit / vector.norm(dim=-1, keepdim=True).clamp_min(1e-300)).clamp(max=1.0)

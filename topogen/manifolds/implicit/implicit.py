@@ -25,6 +25,7 @@ from topogen.geometry import constant_rank
 from topogen.geometry.constant_rank import Frame
 from topogen.geometry.curvature import second_fundamental_form
 from topogen.geometry.frames import apply, orthonormal, tilt
+from topogen.geometry.newton import State, iterate, select
 from topogen.geometry.projection import Projection
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
@@ -200,23 +201,20 @@ class ImplicitManifold(Manifold):
 
     def _foot(self, x: Tensor, found: Projection, tolerance: float, rounds: int = 6) -> Projection:
         """Newton on T^t (x - z) = 0 inside M for converged samples; a sample keeps its point where M curves too much for a closest point to be there."""
-        points, iterations = found.points.clone(), found.iterations.clone()
-        residual = found.residual.clone()
-        active = found.converged.nonzero().squeeze(-1)
-        for _ in range(rounds):
-            if not len(active):
-                break
-            move, ok = self._foot_step(x[active], points[active])
-            offset = (x[active] - points[active]).norm(dim=-1)
-            ok &= move.norm(dim=-1) > 1e-9 * (1e-3 * self.scale + offset)
-            active, move, offset = active[ok], move[ok], offset[ok]
-            if not len(active):
-                break
-            again = constant_rank.newton(self._field, points[active] + move, self.codim, tolerance, self.max_iterations, self.max_step)
-            better = again.converged & ((again.points - x[active]).norm(dim=-1) <= offset * (1 + 1e-12))
-            active = active[better]
-            points[active], residual[active] = again.points[better], again.residual[better]
-            iterations[active] += again.iterations[better] + 1
+
+        def correct(z: Tensor, residual: Tensor, iterations: Tensor, x: Tensor, move: Tensor) -> tuple[State, Tensor]:
+            again = constant_rank.newton(self._field, z + move, self.codim, tolerance, self.max_iterations, self.max_step)
+            better = again.converged & ((again.points - x).norm(dim=-1) <= (x - z).norm(dim=-1) * (1 + 1e-12))
+            return select(better, (again.points, again.residual, iterations + again.iterations + 1), (z, residual, iterations)), better
+
+        def step(z: Tensor, residual: Tensor, iterations: Tensor, x: Tensor) -> tuple[State, Tensor]:
+            move, ok = self._foot_step(x, z)
+            ok &= move.norm(dim=-1) > 1e-9 * (1e-3 * self.scale + (x - z).norm(dim=-1))
+            corrected = iterate(correct, (z, residual, iterations), (x, move), max_iterations=1, active=ok)
+            return corrected.state, corrected.active
+
+        start = (found.points, found.residual, found.iterations)
+        points, residual, iterations = iterate(step, start, (x,), max_iterations=rounds, active=found.converged).state
         return Projection(points, residual, found.converged, iterations)
 
     def _foot_step(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from topogen.geometry.frames import apply
+from topogen.geometry.newton import State, iterate, solved
+
 __all__ = ["Section", "project_along_normals"]
 
 Section = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -29,31 +32,16 @@ def project_along_normals(section: Section, x: Tensor, v: Tensor, normal: Tensor
     `section` maps rows (n, D) to (s (n, r), Ds (n, r, D)). A row is found once |s(y)| <= `tolerance` within `max_iterations` Newton steps;
     rows that leave the finite numbers or run 10 |v| away are given up. Rows that are not found come back as x.
     """
-    start = x + v
-    limit = _FARTHEST * v.norm(dim=-1)
-    a = normal.new_zeros(len(x), normal.shape[-1])
-    y, found = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    active = torch.arange(len(x), device=x.device)
-    for _ in range(max_iterations + 1):
-        at = start[active] + _along(normal[active], a[active])
-        value, rows = section(at)
-        done = value.norm(dim=-1) <= tolerance
-        y[active[done]], found[active[done]] = at[done], True
-        step = _newton_step(rows @ normal[active], value)
-        a[active] -= step
-        going = ~done & torch.isfinite(step).all(-1) & (a[active].norm(dim=-1) <= limit[active])
-        active = active[going]
-        if not len(active):
-            break
-    return y, found
 
+    def step(a: Tensor, _y: Tensor, _found: Tensor, start: Tensor, normal: Tensor, limit: Tensor) -> tuple[State, Tensor]:
+        y = start + apply(normal, a)
+        value, rows = section(y)
+        found = value.norm(dim=-1) <= tolerance
+        move = solved(rows @ normal, value)
+        a = a - move
+        return (a, y, found), ~found & torch.isfinite(move).all(-1) & (a.norm(dim=-1) <= limit)
 
-def _newton_step(system: Tensor, value: Tensor) -> Tensor:
-    if system.shape[-1] == 1:
-        return value / system[..., 0]
-    step: Tensor = torch.linalg.solve_ex(system.nan_to_num(), value.unsqueeze(-1))[0]
-    return torch.where(torch.isfinite(value), step.squeeze(-1), torch.nan)
-
-
-def _along(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+    start = (normal.new_zeros(len(x), normal.shape[-1]), x, torch.zeros(len(x), dtype=torch.bool, device=x.device))
+    fixed = (x + v, normal, _FARTHEST * v.norm(dim=-1))
+    _, y, found = iterate(step, start, fixed, max_iterations=max_iterations + 1).state
+    return torch.where(found.unsqueeze(-1), y, x), found

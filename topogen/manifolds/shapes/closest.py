@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from topogen.geometry.newton import State, damped, iterate, saddle_free
+
 __all__ = ["Embedding", "ParameterGrid", "Jet", "differentiable_points", "nearest_parameters"]
 
 Embedding = Callable[[Tensor], Tensor]
@@ -51,7 +53,7 @@ def differentiable_points(jet: Jet, x: Tensor, u: Tensor, low: Tensor, high: Ten
     """Points phi(u) (n, D) with the first derivative of the nearest point in x, J H^-1 J^t, and the tangential residual (n,) of phi(u) - x."""
     fixed = x.detach()
     point, first, _, hessian = _system(jet, fixed, u, low, high)
-    change = _solve(hessian, (first.mT @ (x - fixed).unsqueeze(-1)).squeeze(-1))
+    change = saddle_free(hessian, (first.mT @ (x - fixed).unsqueeze(-1)).squeeze(-1))
     left, s, _ = torch.linalg.svd(first, full_matrices=False)
     kept = left * (s > 1e-8 * s[:, :1]).unsqueeze(-2)
     residual = (kept.mT @ (point - fixed).unsqueeze(-1)).squeeze(-1).norm(dim=-1)
@@ -78,23 +80,17 @@ def _candidates(distance: Tensor, grid: ParameterGrid) -> Tensor:
 
 
 def _newton(phi: Embedding, jet: Jet, x: Tensor, u: Tensor, low: Tensor, high: Tensor, iterations: int = 60) -> tuple[Tensor, Tensor]:
-    u = u.clone()
-    steps = torch.zeros(len(u), dtype=torch.int64)
-    shrink = u.new_ones(len(u), 1)
-    todo = torch.arange(len(u))
-    for _ in range(iterations):
-        if not len(todo):
-            break
-        point, _, gradient, hessian = _system(jet, x[todo], u[todo], low, high)
-        step = _solve(hessian, gradient)
-        trial = (u[todo] - shrink[todo] * step).clamp(low, high)
-        before, after = (point - x[todo]).square().sum(-1), (phi(trial) - x[todo]).square().sum(-1)
-        good = after <= before + 1e-14 * (before + point.square().sum(-1))
-        u[todo[good]] = trial[good]
-        shrink[todo] = torch.where(good.unsqueeze(-1), (4 * shrink[todo]).clamp(max=1), shrink[todo] / 4)
-        steps[todo] += 1
-        todo = todo[step.abs().amax(-1) > 1e-10 * (1 + u[todo].abs().amax(-1))]
-    return u, steps
+
+    def step(u: Tensor, share: Tensor, x: Tensor) -> tuple[State, Tensor]:
+        point, _, gradient, hessian = _system(jet, x, u, low, high)
+        move = saddle_free(hessian, gradient)
+        trial = (u - share * move).clamp(low, high)
+        before, after = (point - x).square().sum(-1), (phi(trial) - x).square().sum(-1)
+        u, share = damped(after <= before + 1e-14 * (before + point.square().sum(-1)), trial, u, share)
+        return (u, share), move.abs().amax(-1) > 1e-10 * (1 + u.abs().amax(-1))
+
+    found = iterate(step, (u, u.new_ones(len(u), 1)), (x,), max_iterations=iterations)
+    return found.state[0], found.steps
 
 
 def _system(jet: Jet, x: Tensor, u: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -107,15 +103,3 @@ def _system(jet: Jet, x: Tensor, u: Tensor, low: Tensor, high: Tensor) -> tuple[
     free = (~held).to(u.dtype)
     hessian = hessian * free.unsqueeze(-1) * free.unsqueeze(-2) + torch.diag_embed(1 - free)
     return point, first * free.unsqueeze(-2), gradient * free, hessian
-
-
-def _solve(hessian: Tensor, gradient: Tensor) -> Tensor:
-    """|H|^-1 g, the eigenvalues of H made positive; nothing along directions in which H vanishes (phi is constant there, or x focal)."""
-    if hessian.shape[-1] == 1:
-        size = hessian[:, 0].abs()
-        return gradient / size.clamp_min(torch.finfo(size.dtype).tiny ** 0.5)
-    values, vectors = torch.linalg.eigh(hessian)
-    size = values.abs()
-    size = torch.where(size > 1e-9 * size.amax(-1, keepdim=True), size, torch.inf)
-    step: Tensor = vectors @ ((vectors.mT @ gradient.unsqueeze(-1)) / size.unsqueeze(-1))
-    return step.squeeze(-1)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from topogen.geometry.frames import complement
+from topogen.geometry.frames import apply, complement
+from topogen.geometry.newton import State, clipped, damped, iterate, saddle_free
 
 __all__ = ["Seeds", "LevelSurface", "closest_points", "differentiable_closest", "onto", "onto_with_tangents"]
 
@@ -73,8 +74,8 @@ def differentiable_closest(surface: LevelSurface, x: Tensor, p: Tensor) -> tuple
     """p (n, 3) with the first derivative T Hessian^-1 T^t of the nearest point in x, and the residual (n,) |T^t (p - x)| + |F|/|N|."""
     fixed = x.detach()
     basis, gradient, hessian, departure = _system(surface, fixed, p)
-    change = basis @ _solve(hessian, basis.mT @ (x - fixed).unsqueeze(-1))
-    return p + change.squeeze(-1), gradient.squeeze(-1).norm(dim=-1) / (1 + (p - fixed).norm(dim=-1)) + departure
+    change = apply(basis, saddle_free(hessian, apply(basis.mT, x - fixed)))
+    return p + change, gradient.norm(dim=-1) / (1 + (p - fixed).norm(dim=-1)) + departure
 
 
 def _starts(x: Tensor, seeds: Seeds) -> tuple[Tensor, Tensor]:
@@ -90,39 +91,23 @@ def _starts(x: Tensor, seeds: Seeds) -> tuple[Tensor, Tensor]:
 
 
 def _newton(surface: LevelSurface, x: Tensor, p: Tensor, iterations: int = 60) -> tuple[Tensor, Tensor]:
-    p = p.clone()
-    steps = torch.zeros(len(p), dtype=torch.int64)
-    shrink = p.new_ones(len(p), 1)
-    todo = torch.arange(len(p))
-    for _ in range(iterations):
-        if not len(todo):
-            break
-        basis, gradient, hessian, _ = _system(surface, x[todo], p[todo])
-        step = (basis @ _solve(hessian, gradient)).squeeze(-1)
-        step = step * (0.3 / step.norm(dim=-1, keepdim=True)).clamp(max=1)
-        trial = onto(surface, p[todo] - shrink[todo] * step, 5)
-        before, after = (p[todo] - x[todo]).square().sum(-1), (trial - x[todo]).square().sum(-1)
-        good = after <= before + 1e-14 * (1 + before)
-        p[todo[good]] = trial[good]
-        shrink[todo] = torch.where(good.unsqueeze(-1), (4 * shrink[todo]).clamp(max=1), shrink[todo] / 4)
-        steps[todo] += 1
-        todo = todo[step.norm(dim=-1) > 1e-10]
-    return p, steps
+
+    def step(p: Tensor, share: Tensor, x: Tensor) -> tuple[State, Tensor]:
+        basis, gradient, hessian, _ = _system(surface, x, p)
+        move = clipped(apply(basis, saddle_free(hessian, gradient)), 0.3)
+        trial = onto(surface, p - share * move, 5)
+        before, after = (p - x).square().sum(-1), (trial - x).square().sum(-1)
+        return damped(after <= before + 1e-14 * (1 + before), trial, p, share), move.norm(dim=-1) > 1e-10
+
+    found = iterate(step, (p, p.new_ones(len(p), 1)), (x,), max_iterations=iterations)
+    return found.state[0], found.steps
 
 
 def _system(surface: LevelSurface, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """T (n, 3, 2), reduced gradient (n, 2, 1) and Hessian (n, 2, 2), and |F|/|N| (n,)."""
+    """T (n, 3, 2), reduced gradient (n, 2) and Hessian (n, 2, 2), and |F|/|N| (n,)."""
     (value, normal), second = surface.slope(p), surface.bend(p)
     length = normal.norm(dim=-1)
     basis = complement((normal / length.unsqueeze(-1)).unsqueeze(-1))
     multiplier = ((x - p) * normal).sum(-1) / length**2
     hessian = torch.eye(2, dtype=x.dtype) + multiplier[:, None, None] * (basis.mT @ second @ basis)
-    return basis, basis.mT @ (p - x).unsqueeze(-1), hessian, value.abs() / length
-
-
-def _solve(hessian: Tensor, gradient: Tensor) -> Tensor:
-    """|H|^-1 g (n, 2, 1), nothing along directions in which H vanishes."""
-    values, vectors = torch.linalg.eigh(hessian)
-    size = torch.where(values.abs() > 1e-9 * values.abs().amax(-1, keepdim=True), values.abs(), torch.inf)
-    step: Tensor = vectors @ ((vectors.mT @ gradient) / size.unsqueeze(-1))
-    return step
+    return basis, apply(basis.mT, p - x), hessian, value.abs() / length

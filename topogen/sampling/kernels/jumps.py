@@ -32,6 +32,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.balls import ball_points
+from topogen.geometry.newton import clipped, iterate, solved
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
 from topogen.sampling.chains import Proposal, State
@@ -137,19 +138,18 @@ class PlaneJump:
 
     def _newton(self, planes: _Planes, start: Tensor) -> tuple[Tensor, Tensor]:
         """Newton's method on a -> s(p + Q a): its ends (n, D) and which have settled; rows that leave a disc of three radii are given up."""
-        a, found = start.clone(), torch.zeros(len(start), dtype=torch.bool, device=start.device)
-        active = torch.arange(len(a), device=a.device)
-        for _ in range(_ITERATIONS):
-            part = _Planes(*(t[active] for t in planes))
-            value, rows = self._section(_at(part, a[active]))
-            step = _clipped(_solve(rows @ part.basis, value), part.radius)
-            length = step.norm(dim=-1)
-            a[active] -= step.nan_to_num(nan=torch.inf)
-            settled = (value.norm(dim=-1) <= self._tolerance) & (length <= _SETTLED * part.radius)
-            found[active] = settled
-            active = active[~settled & (a[active].norm(dim=-1) <= 3 * part.radius)]
-            if not len(active):
-                break
+
+        def step(a: Tensor, _: Tensor, *fixed: Tensor) -> tuple[State, Tensor]:
+            part = _Planes(*fixed)
+            value, rows = self._section(_at(part, a))
+            # at most half a disc's radius long, so that a flat spot does not throw a start out
+            move = clipped(solved(rows @ part.basis, value), 0.5 * part.radius.unsqueeze(1))
+            settled = (value.norm(dim=-1) <= self._tolerance) & (move.norm(dim=-1) <= _SETTLED * part.radius)
+            a = a - move.nan_to_num(nan=torch.inf)
+            return (a, settled), ~settled & (a.norm(dim=-1) <= 3 * part.radius)
+
+        nothing = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+        a, found = iterate(step, (start, nothing), planes, max_iterations=_ITERATIONS).state
         return _at(planes, torch.where(found.unsqueeze(1), a, start)), found
 
     def _belongs(self, points: Tensor) -> Tensor:
@@ -209,20 +209,6 @@ def _chunks(chain: Tensor, offsets: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 def _at(planes: _Planes, a: Tensor) -> Tensor:
     return planes.foot + (planes.basis @ a.unsqueeze(-1)).squeeze(-1)
-
-
-def _solve(system: Tensor, value: Tensor) -> Tensor:
-    """Newton steps (n, r); NaN where the section is not defined."""
-    if system.shape[-1] == 1:
-        return value / system[..., 0]
-    step: Tensor = torch.linalg.solve_ex(system.nan_to_num(), value.unsqueeze(-1))[0].squeeze(-1)
-    return torch.where(torch.isfinite(value), step, torch.nan)
-
-
-def _clipped(step: Tensor, radius: Tensor) -> Tensor:
-    """At most half a disc's radius long, so that a flat spot does not throw a start out."""
-    length = step.norm(dim=-1, keepdim=True)
-    return step * (0.5 * radius.unsqueeze(1) / length).clamp(max=1)
 
 
 def _repeated(points: Tensor, found: Tensor, distance: float) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from topogen.geometry.constant_rank import pullback, value_and_jacobian
 from topogen.geometry.frames import apply
+from topogen.geometry.newton import State, iterate
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.normal_space_projection import project_along_normals
 from topogen.manifolds.implicit.valid_zeros import full_residual_bound, is_valid_zero
@@ -30,6 +31,7 @@ __all__ = ["NormalFrame", "MoveSolver", "Landing", "Mover"]
 RESIDUAL_TO_POSITION = 10.0
 RETURN_TO_POSITION = 2.0
 _CHORD_ITERATIONS = 24
+_FREE = 2  # chord steps before they have to shrink
 _SLOWEST = 0.9
 _DENSE = 1000
 
@@ -132,22 +134,23 @@ class _Regular:
 
     def land(self, points: Tensor, frame: NormalFrame, vectors: Tensor) -> tuple[Tensor, Tensor]:
         spread = self._spread(points, frame)
+
+        def step(y: Tensor, _last: Tensor, _found: Tensor) -> tuple[State, Tensor]:
+            value = self.field(y)
+            move = spread(_solve(frame.factor, value))
+            length = move.norm(dim=-1)
+            settled = (value.norm(dim=-1) <= self.tolerance) & (length <= RESIDUAL_TO_POSITION * self.tolerance)
+            return (y - move, length, settled), ~settled & torch.isfinite(length)
+
+        def shrinking(y: Tensor, last: Tensor, found: Tensor) -> tuple[State, Tensor]:
+            state, going = step(y, last, found)
+            return state, going & (state[1] < _SLOWEST * last)
+
         y = points + vectors
         last = y.new_full(y.shape[:1], torch.inf)
-        found = torch.zeros_like(last, dtype=torch.bool)
-        alive = ~found
         with torch.no_grad():
-            for i in range(_CHORD_ITERATIONS):
-                value = self.field(y)
-                step = spread(_solve(frame.factor, value))
-                length = step.norm(dim=-1)
-                settled = (value.norm(dim=-1) <= self.tolerance) & (length <= RESIDUAL_TO_POSITION * self.tolerance)
-                y = torch.where(alive.unsqueeze(-1), y - step, y)
-                found |= alive & settled
-                alive &= ~settled & ((length < _SLOWEST * last) | (i < 2)) & torch.isfinite(length)
-                last = length
-                if not bool(alive.any()):
-                    break
+            begun = iterate(step, (y, last, torch.zeros_like(last, dtype=torch.bool)), max_iterations=_FREE, gather=False)
+            y, _, found = iterate(shrinking, begun.state, max_iterations=_CHORD_ITERATIONS - _FREE, active=begun.active, gather=False).state
         return torch.where(found.unsqueeze(-1), y, points), found
 
     def _spread(self, points: Tensor, frame: NormalFrame) -> Callable[[Tensor], Tensor]:
