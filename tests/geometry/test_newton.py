@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from topogen.geometry.newton import clipped, damped, iterate, saddle_free, select, solved
+from topogen.geometry.newton import clipped, damped, iterate, saddle_free, select_rows, solved
 
 TOLERANCE = 1e-13
 
@@ -175,4 +175,4 @@ def test_damped_steps_find_the_minimum_where_whole_ones_overshoot():
 def test_rows_of_the_mask_are_new_whatever_their_shape():
     mask = torch.tensor([True, False])
     new, old = (tuple(torch.full((2, *shape), value) for shape in ((), (3,), (3, 2))) for value in (1.0, 0.0))
-    assert all(bool((part[0] == 1).all()) and bool((part[1] == 0).all()) for part in select(mask, new, old))
+    assert all(bool((part[0] == 1).all()) and bool((part[1] == 0).all()) for part in select_rows(mask, new, old))

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Iterated", "State", "clipped", "damped", "iterate", "saddle_free", "select", "solved"]
+__all__ = ["Iterated", "State", "clipped", "damped", "iterate", "saddle_free", "select_rows", "solved"]
 
 State = tuple[Tensor, ...]
 Step = Callable[..., tuple[State, Tensor]]
@@ -78,7 +78,7 @@ def _frozen(step: Step, state: State, fixed: State, active: Tensor, max_iteratio
         if not bool(active.any()):
             break
         new, going = step(*state, *fixed)
-        state = select(active, new, state)
+        state = select_rows(active, new, state)
         steps += active
         active = active & going
     return Iterated(state, steps, active)
@@ -93,7 +93,7 @@ def _put(whole: State, rows: Tensor, parts: State) -> None:
         old[rows] = new
 
 
-def select(mask: Tensor, new: State, old: State) -> State:
+def select_rows(mask: Tensor, new: State, old: State) -> State:
     """Tensors (n, ...) that are `new` in the rows of `mask` (n,) and `old` in the others."""
     return tuple(torch.where(mask.reshape(-1, *[1] * (n.ndim - 1)), n, o) for n, o in zip(new, old, strict=True))
 
@@ -125,4 +125,4 @@ def clipped(step: Tensor, longest: Tensor | float) -> Tensor:
 
 def damped(good: Tensor, trial: Tensor, x: Tensor, share: Tensor) -> State:
     """Where to go on, and by which share (n, 1) of the next step: from the trial and four times as much where it is `good` (n,), else from x and a quarter."""
-    return select(good, (trial, (4 * share).clamp(max=1)), (x, share / 4))
+    return select_rows(good, (trial, (4 * share).clamp(max=1)), (x, share / 4))

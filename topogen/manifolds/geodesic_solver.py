@@ -19,7 +19,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.farthest_points import spread_out
 from topogen.geometry.exponential_map import exponential_map
-from topogen.geometry.newton import State, iterate, select
+from topogen.geometry.newton import State, iterate, select_rows
 from topogen.geometry.path_graph import PathGraph, path_graph
 from topogen.geometry.paths import Paths, PathSurface, along, end_directions, minimal_paths
 from topogen.geometry.projection import Projection
@@ -156,7 +156,7 @@ class GeodesicSolver:
             end = self._reached(x, trial)
             missed = (y - end).norm(dim=-1)
             better = missed < error
-            return select(better, (trial, end, missed), (velocity, target, error)), better & (missed > 1e-10 * trial.norm(dim=-1))
+            return select_rows(better, (trial, end, missed), (velocity, target, error)), better & (missed > 1e-10 * trial.norm(dim=-1))
 
         target = self._reached(x, velocity)
         error = (y - target).norm(dim=-1)

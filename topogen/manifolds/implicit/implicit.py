@@ -25,7 +25,7 @@ from topogen.geometry import constant_rank
 from topogen.geometry.constant_rank import Frame
 from topogen.geometry.curvature import second_fundamental_form
 from topogen.geometry.frames import apply, orthonormal, tilt
-from topogen.geometry.newton import State, iterate, select
+from topogen.geometry.newton import State, iterate, select_rows
 from topogen.geometry.projection import Projection
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
@@ -205,7 +205,7 @@ class ImplicitManifold(Manifold):
         def correct(z: Tensor, residual: Tensor, iterations: Tensor, x: Tensor, move: Tensor) -> tuple[State, Tensor]:
             again = constant_rank.newton(self._field, z + move, self.codim, tolerance, self.max_iterations, self.max_step)
             better = again.converged & ((again.points - x).norm(dim=-1) <= (x - z).norm(dim=-1) * (1 + 1e-12))
-            return select(better, (again.points, again.residual, iterations + again.iterations + 1), (z, residual, iterations)), better
+            return select_rows(better, (again.points, again.residual, iterations + again.iterations + 1), (z, residual, iterations)), better
 
         def step(z: Tensor, residual: Tensor, iterations: Tensor, x: Tensor) -> tuple[State, Tensor]:
             move, ok = self._foot_step(x, z)
