@@ -76,7 +76,7 @@ def _taken(parts: State, index: Tensor) -> State:
 
 def _put(ended: State, rows: Tensor, here: State, count: int) -> None:
     """Write the state of rows, and how many steps they took, into tensors of all rows."""
-    for old, new in zip(ended, (*here, count), strict=True):
+    for old, new in zip(ended, (*here, rows.new_tensor(count)), strict=True):
         old[rows] = new
 
 
