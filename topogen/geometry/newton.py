@@ -58,7 +58,8 @@ def iterate(step: Step, state: State, fixed: State = (), *, max_iterations: int,
 
 
 def _gathered(step: Step, state: State, fixed: State, active: Tensor, max_iterations: int) -> Iterated:
-    ended, rows, count = (*(part.clone() for part in state), torch.zeros_like(active, dtype=torch.int64)), active.nonzero().squeeze(-1), 0
+    ended = (*(part.clone() for part in state), torch.zeros_like(active, dtype=torch.int64))
+    rows, count = active.nonzero().squeeze(-1), 0
     here, given = (state, fixed) if len(rows) == len(active) else (_taken(state, rows), _taken(fixed, rows))
     while len(rows) and count < max_iterations:
         here, going = step(*here, *given)
@@ -82,7 +83,7 @@ def _put(ended: State, rows: Tensor, here: State, count: int) -> None:
 
 def _frozen(step: Step, state: State, fixed: State, active: Tensor, max_iterations: int) -> Iterated:
     steps, going = torch.zeros_like(active, dtype=torch.int64), int(active.sum())
-    for _ in range(max_iterations if going else 0):
+    for _ in range(max_iterations):
         new, on = step(*state, *fixed)
         state = new if going == len(active) else select(active, new, state)
         steps += active
