@@ -99,3 +99,12 @@ def test_shape_operator_of_the_sphere():
     basis = torch.linalg.qr(x.unsqueeze(-1), mode="complete").Q[..., 1:]
     bent = constant_rank.shape_operator(field, x, torch.full((10, 1), 2.0, dtype=torch.float64), basis)
     assert torch.allclose(bent, 2 * torch.eye(2, dtype=torch.float64).expand(10, 2, 2), atol=1e-12)
+
+
+def test_points_that_are_there_already_are_copied():
+    on = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    found = constant_rank.newton(circle_in_space, on, 2, 1e-10)
+    assert found.converged.all()
+    assert (found.iterations == 0).all()
+    found.points.zero_()
+    assert on.sum() == 2

@@ -98,7 +98,7 @@ def newton(field: Field, x: Tensor, rank: int, tolerance: float, max_iterations:
     A step is clipped to length `max_step` and halved up to `halvings` times while it makes |s| grow; a sample leaves the active set once
     |s| <= `tolerance`. Samples whose value or Jacobian stops being finite are returned at their last finite point, not converged.
     """
-    points = x.detach()
+    points = x.detach().clone()
 
     def step(y: Tensor, residual: Tensor, move: Tensor) -> tuple[State, Tensor]:
         state = _descended(field, rank, y, residual, clipped(move, max_step), halvings)

@@ -44,58 +44,59 @@ def iterate(step: Step, state: State, fixed: State = (), *, max_iterations: int,
     Args:
         step: maps the rows still going of `state` and of `fixed`, `step(*state, *fixed)`, to their new state and a mask of those that go on;
             rows must not interact and nothing may be written in place.
-        state: tensors (n, ...), the start; not written to.
+        state: tensors (n, ...), the start; not written to, and given back as it is where no row takes part.
         fixed: tensors (n, ...) that go with the rows and do not change.
         max_iterations: rounds at most.
         active: mask (n,) of the rows that take part, all when None; the others keep their state and take no step.
         gather: whether `step` is given only the rows still going; otherwise it is given all, for a callable that is bound to the whole batch, and what it
             makes of the others is dropped.
     """
-    if active is None:
-        active = torch.ones(len(state[0]), dtype=torch.bool, device=state[0].device)
+    active = torch.ones(len(state[0]), dtype=torch.bool, device=state[0].device) if active is None else active
+    if not bool(active.any()):
+        return Iterated(state, torch.zeros_like(active, dtype=torch.int64), active)
     return (_gathered if gather else _frozen)(step, state, fixed, active, max_iterations)
 
 
 def _gathered(step: Step, state: State, fixed: State, active: Tensor, max_iterations: int) -> Iterated:
-    ended, steps = tuple(part.clone() for part in state), torch.zeros_like(active, dtype=torch.int64)
-    rows = active.nonzero().squeeze(-1)
-    here, given = _taken(state, active), _taken(fixed, active)
-    for _ in range(max_iterations):
-        if not len(rows):
-            break
+    ended = (*(part.clone() for part in state), torch.zeros_like(active, dtype=torch.int64))
+    rows, count = active.nonzero().squeeze(-1), 0
+    here, given = (state, fixed) if len(rows) == len(active) else (_taken(state, rows), _taken(fixed, rows))
+    while len(rows) and count < max_iterations:
         here, going = step(*here, *given)
-        steps[rows] += 1
+        count += 1
         if not bool(going.all()):
-            _put(ended, rows, here)
+            _put(ended, rows, here, count)
             rows, here, given = rows[going], _taken(here, going), _taken(given, going)
-    _put(ended, rows, here)
-    return Iterated(ended, steps, torch.zeros_like(active).index_fill(0, rows, True))
+    _put(ended, rows, here, count)
+    return Iterated(ended[:-1], ended[-1], torch.zeros_like(active).index_fill(0, rows, True))
+
+
+def _taken(parts: State, index: Tensor) -> State:
+    return tuple(part[index] for part in parts)
+
+
+def _put(ended: State, rows: Tensor, here: State, count: int) -> None:
+    """Write the state of rows, and how many steps they took, into tensors of all rows."""
+    for old, new in zip(ended, (*here, rows.new_tensor(count)), strict=True):
+        old[rows] = new
 
 
 def _frozen(step: Step, state: State, fixed: State, active: Tensor, max_iterations: int) -> Iterated:
-    steps = torch.zeros_like(active, dtype=torch.int64)
+    steps, going = torch.zeros_like(active, dtype=torch.int64), int(active.sum())
     for _ in range(max_iterations):
-        if not bool(active.any()):
-            break
-        new, going = step(*state, *fixed)
-        state = select_rows(active, new, state)
+        new, on = step(*state, *fixed)
+        state = new if going == len(active) else select_rows(active, new, state)
         steps += active
-        active = active & going
+        active = active & on
+        going = int(active.sum())
+        if not going:
+            break
     return Iterated(state, steps, active)
-
-
-def _taken(parts: State, mask: Tensor) -> State:
-    return parts if bool(mask.all()) else tuple(part[mask] for part in parts)
-
-
-def _put(whole: State, rows: Tensor, parts: State) -> None:
-    for old, new in zip(whole, parts, strict=True):
-        old[rows] = new
 
 
 def select_rows(mask: Tensor, new: State, old: State) -> State:
     """Tensors (n, ...) that are `new` in the rows of `mask` (n,) and `old` in the others."""
-    return tuple(torch.where(mask.reshape(-1, *[1] * (n.ndim - 1)), n, o) for n, o in zip(new, old, strict=True))
+    return tuple(torch.where(mask if n.ndim == 1 else mask.reshape(-1, *[1] * (n.ndim - 1)), n, o) for n, o in zip(new, old, strict=True))
 
 
 def solved(system: Tensor, value: Tensor) -> Tensor:

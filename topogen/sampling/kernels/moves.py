@@ -140,7 +140,7 @@ class _Regular:
             move = spread(_solve(frame.factor, value))
             length = move.norm(dim=-1)
             settled = (value.norm(dim=-1) <= self.tolerance) & (length <= RESIDUAL_TO_POSITION * self.tolerance)
-            return (y - move, length, settled), ~settled & torch.isfinite(length)
+            return (y - move, length, settled), ~settled & (length < torch.inf)
 
         def shrinking(y: Tensor, last: Tensor, found: Tensor) -> tuple[State, Tensor]:
             state, going = step(y, last, found)
