@@ -48,8 +48,8 @@ def transported(basis: Tensor, v: Tensor) -> Tensor:
     for i in range(basis.shape[-3] - 1):
         u, _, w = torch.linalg.svd(basis[..., i + 1, :, :].mT @ basis[..., i, :, :])
         inside = u @ (w @ inside)
-    carried = (basis[..., -1, :, :] @ inside).mT
-    return carried.squeeze(-2) if single else carried
+    moved = (basis[..., -1, :, :] @ inside).mT
+    return moved.squeeze(-2) if single else moved
 
 
 def _chords(project: Project, tangential: Tangential, x: Tensor, u: Tensor, steps: int) -> Tensor:

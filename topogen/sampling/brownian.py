@@ -124,9 +124,9 @@ def _metropolis(manifold: Manifold, x: Tensor, times: Tensor, step: float, gener
     kernel, found, refused, made, now = TangentRandomWalk(manifold), [], 0.0, 0, 0.0
     for then in times[:, 0].tolist():
         count = max(1, math.ceil((then - now) / step**2))
-        walked = run_chains(kernel, x, count, math.sqrt((then - now) / count), thin=count, generator=generator)
-        x, now = walked.points[-1], then
-        refused, made = refused + count * float(1 - walked.acceptance.mean()), made + count
+        chains = run_chains(kernel, x, count, math.sqrt((then - now) / count), thin=count, generator=generator)
+        x, now = chains.points[-1], then
+        refused, made = refused + count * float(1 - chains.acceptance.mean()), made + count
         found.append(x)
     return BrownianPaths(torch.stack(found), refused / made)
 

@@ -42,7 +42,7 @@ class Proposal:
 
 
 class Kernel(Protocol):
-    """A Metropolis kernel on a manifold; a new sampler is one class with these two methods and one line in `kernels.KERNELS`.
+    """A Metropolis kernel on a manifold; a new sampler is one class with these two methods and one line in `sampler.KERNELS`.
 
     A kernel may also have `target_acceptance`, what the warm-up tunes the step length for (.6 without), and `adapt(state, proposal, step)`, called in
     the warm-up after every step to tune more than that.

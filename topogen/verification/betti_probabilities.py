@@ -89,8 +89,8 @@ class BettiProbabilities:
         return json.dumps(self.to_dict(), allow_nan=False, indent=2)
 
     def _count(self, betti: dict[int, tuple[int, ...]] | None) -> int:
-        asked = self.best if betti is None else betti
-        return 0 if asked is None else self.counts.get(tuple(_trimmed(asked[p]) for p in self.fields), 0)
+        wanted = self.best if betti is None else betti
+        return 0 if wanted is None else self.counts.get(tuple(_trimmed(wanted[p]) for p in self.fields), 0)
 
     def _said(self, found: Numbers) -> str:
         return ", ".join(f"Z/{p} ({','.join(map(str, b))})" for p, b in zip(self.fields, found, strict=True))

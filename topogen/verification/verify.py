@@ -1,6 +1,6 @@
 """`verify`: does a cloud, a manifold or a model have the topology of other data, or the one that is expected?
 
-Each side becomes Betti numbers over several fields (`sides`), by persistent homology under a stated scale and assumption, by a shape's closed
+Each side becomes Betti numbers over several fields (`betti_evidence`), by persistent homology under a stated scale and assumption, by a shape's closed
 form or by definition; deciding claims compare them field by field, and the verdict is what these claims carry (`verdict`). It is about homology: the
 same topology elsewhere in space is not refuted. Distances, dimension, ghosts, boundary and volume stand beside as claims that do not decide.
 """

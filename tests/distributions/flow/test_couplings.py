@@ -27,7 +27,7 @@ def implicit_torus() -> tuple[ImplicitManifold, torch.Tensor]:
 def test_routes_stay_on_the_manifold_and_end_at_the_data():
     manifold, data = implicit_torus()
     data = data[data[:, 0] > 0].repeat(4, 1)[:400]
-    found = router_on(manifold, data, 0.45).routes(torch.arange(400), seeded(2))
+    found = router_on(manifold, data, 0.45).couple(torch.arange(400), seeded(2))
     assert found.lost == 0 and 0 < found.illegal < 0.5
     assert torch.equal(found.nodes[:, -1].double(), found.nodes[:, -1]) and found.nodes.shape == (400, NODES, 3)
     assert float((found.nodes[:, -1] - data[found.ends]).norm(dim=1).max()) < 1e-3
@@ -43,7 +43,7 @@ def test_every_row_is_reached_and_starts_are_uniform():
     """Nothing is left out, which would change the law: the starts are the base's own draws, in another order."""
     manifold, data = implicit_torus()
     router = router_on(manifold, data, 0.45)
-    found = router.routes(torch.arange(500), seeded(2))
+    found = router.couple(torch.arange(500), seeded(2))
     drawn = router.base.ground.uniform(torch.zeros(500, dtype=torch.int64), seeded(2))
     assert torch.equal(found.nodes[:, 0].sort(0).values.round(decimals=3), router.fast.project(drawn).points.sort(0).values.round(decimals=3))
     assert torch.equal(found.ends.sort().values, torch.arange(500))
@@ -52,7 +52,7 @@ def test_every_row_is_reached_and_starts_are_uniform():
 def test_pairs_are_nearer_than_by_chance():
     sphere = shapes.get("sphere")
     data = sphere.sample(400, seeded(1))
-    found = router_on(sphere, data, 1.0).routes(torch.arange(400), seeded(2))
+    found = router_on(sphere, data, 1.0).couple(torch.arange(400), seeded(2))
     apart = (found.nodes[:, 0] * found.nodes[:, -1]).sum(1).clamp(-1, 1).acos()
     assert float(apart.mean()) < 0.3 < math.pi / 2
     steps = found.nodes.diff(dim=1).norm(dim=-1)
@@ -63,7 +63,7 @@ def test_pairs_are_of_one_component():
     spheres = shapes.get("two_spheres")
     data = spheres.sample(300, seeded(1))
     router = router_on(spheres, data, 1.0)
-    found = router.routes(torch.arange(300), seeded(2))
+    found = router.couple(torch.arange(300), seeded(2))
     component = router.base.ground.component
     assert torch.equal(component(found.nodes[:, 0]), component(data[found.ends]))
 

@@ -205,8 +205,8 @@ def test_rips_needs_a_wider_interval() -> None:
 
 def test_plateau_asks_more_where_less_is_known() -> None:
     bar = diagram((0.9, 1.8))
-    assert plateau(bar, 1.0, CECH, known=True, whole=True).betti == (1, 1)
-    assert plateau(bar, 1.0, CECH, known=False, whole=False).betti == (1, None)
+    assert plateau(bar, 1.0, CECH, known=True, complete=True).betti == (1, 1)
+    assert plateau(bar, 1.0, CECH, known=False, complete=False).betti == (1, None)
 
 
 def test_a_cloud_too_coarse_for_every_rule_says_so_at_little_cost():

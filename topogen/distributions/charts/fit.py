@@ -2,7 +2,7 @@
 
     p(x) = sum_k pi_k p_k(x)      (`distributions.charts.chart_mixture`)
 
-Given an atlas, `fit_charts` learns pi, and with `flows` also what is inside the charts (`chart_flow`), which is kept only if it is better on points that
+Given an atlas, `fit_charts` learns pi, and with `flows` also what is inside the charts (`flow_training`), which is kept only if it is better on points that
 neither saw. `fit_fine_charts` makes the atlas itself, of tens to hundreds of small charts at one or several scales, and takes the one of the best held-out
 likelihood: a concave problem for each, no training, and close to the truth where the data are dense on the scale of the charts. Few large charts, such as
 those of a disc atlas, need flows: their bumps alone leave grooves.

@@ -73,7 +73,7 @@ def fit_diffusion(
 
 
 class _Scores:
-    """The task above, on rows of a bank of paths."""
+    """The task above, on rows of forward paths."""
 
     def __init__(self, prepared: PreparedData, base: Base, times: tuple[float, float]) -> None:
         self.prepared, self.base, self.times = prepared, base, times
@@ -82,8 +82,8 @@ class _Scores:
         data = self.prepared.learn
         chosen = torch.randperm(len(data), generator=generator)[:CHAINS]
         alone = 0.0 if self.prepared.learn_context is None else WITHOUT_CONTEXT
-        bank = forward_paths(self.prepared.ground.fast, data[chosen], self.times, self.prepared.reach, alone=alone, generator=generator)
-        return bank._replace(start=chosen[bank.start])
+        paths = forward_paths(self.prepared.ground.fast, data[chosen], self.times, self.prepared.reach, alone=alone, generator=generator)
+        return paths._replace(start=chosen[paths.start])
 
     def count(self, material: ForwardPaths) -> int:
         return len(material.start)

@@ -4,8 +4,8 @@
     p(x) = q(x) exp(-f(x)) / Z,        Z = E_q[exp(-f)]                              the same for E = f - log q, a tilt of q
 
 against the d-dimensional volume (Hausdorff) measure of M, for any distribution q on M that covers it and can be drawn from: the uniform distribution, kernels
-around the data (`kernels`), another model. log Z comes from draws of q that nothing was fitted to, with its standard error and the effective sample size
-(sum w)^2 / sum w^2 of the weights w = exp(-E) / q; where that is too small, the estimate would look good and be wrong, and it is refused.
+around the data (`tangent_kernels`), another model. log Z comes from draws of q that nothing was fitted to, with its standard error and the effective sample
+size (sum w)^2 / sum w^2 of the weights w = exp(-E) / q; where that is too small, the estimate would look good and be wrong, and it is refused.
 Owen (2013), Monte Carlo theory, methods and examples, chapter 9; Kong (1992), A note on importance sampling using standardized weights.
 """
 

@@ -2,8 +2,8 @@
 
     p(x) = q(x) exp(-f(x)) / Z,     minimise  1/n sum_i f(x_i) + log E_q exp(-f) + lambda a^2 E_q |grad f|^2
 
-q are the tangent kernels of many widths (`distributions.energy.tangent_kernels`), exactly normalised, f a bounded network (`correction`). E_q is a mean over
-fresh draws of q, so the gradient has no bias from chains, and the weights exp(-f) stay within exp(+-b): the effective sample size cannot collapse, in any
+q are the tangent kernels of many widths (`distributions.energy.tangent_kernels`), exactly normalised, f a bounded network (`correction_network`). E_q is a mean
+over fresh draws of q, so the gradient has no bias from chains, and the weights exp(-f) stay within exp(+-b): the effective sample size cannot collapse, in any
 dimension. q follows what is sharp, f what q smooths away: the linear part of f gives p the mean of the data, which kernels shrink. The run is stopped, and the
 weights are kept, where the held-out likelihood is best.
 Ross, Loaiza-Ganem, Caterini, Cresswell (2023), Neural implicit manifold learning, for energies on

@@ -98,8 +98,8 @@ def prepare(
     notes += [f"data: {int((~kept).sum())} of {len(kept)} points are far from the manifold and were left out"] if not bool(kept.all()) else []
     spacing, clustered = _crowding(learn, manifold.dim)
     notes += ["data: in fine clusters, the larger network"] if clustered else []
-    told, asked = (None, None) if context is None else (context[order[apart:]], context[order[:apart]])
-    return PreparedData(ground, UniformComponents(ground, weights), learn, judge, told, asked, spacing, reach, clustered, tuple(notes))
+    learn_context, judge_context = (None, None) if context is None else (context[order[apart:]], context[order[:apart]])
+    return PreparedData(ground, UniformComponents(ground, weights), learn, judge, learn_context, judge_context, spacing, reach, clustered, tuple(notes))
 
 
 def field_for(prepared: PreparedData, sizes: Sizes | None, generator: torch.Generator | None, times: tuple[float, float] | None = None) -> FieldNetwork:

@@ -43,7 +43,7 @@ class Couplings(NamedTuple):
 
 
 class Coupler:
-    """Makes routes on a `ground` from draws of a `base` on it, to data (n, D) on M with contexts (n, c); `reach` of M in data units."""
+    """Couples points on a `ground` from draws of a `base` on it, to data (n, D) on M with contexts (n, c); `reach` of M in data units."""
 
     def __init__(self, base: Base, data: Tensor, reach: float, context: Tensor | None = None) -> None:
         self.base, self.data, self.reach, self.ground = base, data, reach, base.ground
@@ -53,7 +53,7 @@ class Coupler:
         self._search: GeodesicSolver | None = None
 
     @torch.no_grad()
-    def routes(self, chosen: Tensor, generator: torch.Generator | None) -> Couplings:
+    def couple(self, chosen: Tensor, generator: torch.Generator | None) -> Couplings:
         """Routes to the rows `chosen` (n,) of the data from fresh base points."""
         starts = self.base.within(self._component[chosen], generator, None if self.context is None else self.context[chosen])
         starts = starts[_transported(starts, self.data[chosen], self._group[chosen])]

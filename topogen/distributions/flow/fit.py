@@ -69,17 +69,17 @@ def fit_flow(
 
 
 class _Velocities:
-    """The task above, on routes at stratified times."""
+    """The task above, on interpolants at stratified times."""
 
     def __init__(self, prepared: PreparedData, base: Base) -> None:
         self.prepared, self.base = prepared, base
-        self.router = Coupler(base, prepared.learn, prepared.reach, prepared.learn_context)
+        self.coupler = Coupler(base, prepared.learn, prepared.reach, prepared.learn_context)
         self.rows = min(ROUTES, len(prepared.learn) * max(1, ROUTES // len(prepared.learn)))
 
     def make(self, generator: torch.Generator) -> Couplings:
         n = len(self.prepared.learn)
         orders = [torch.randperm(n, generator=generator) for _ in range(-(-self.rows // n))]
-        made = self.router.routes(torch.cat(orders)[: self.rows], generator)
+        made = self.coupler.couple(torch.cat(orders)[: self.rows], generator)
         return made._replace(nodes=made.nodes.float())
 
     def count(self, material: Couplings) -> int:

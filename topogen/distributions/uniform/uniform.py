@@ -2,10 +2,10 @@
 
     log p(x) = -log vol(M)      at the projection of x
 
-How it is sampled and how the volume is found depends on what M is: shapes know both in closed form; an atlas draws in its charts (`charted`); an implicit
-manifold of dimension up to 3 is drawn patch by patch over its tangent planes (`patches`), or in R^D with D <= 4 through a tube of known Jacobian (`tube`),
-both exact and independent of each other; everything else by tangent random walks from known points and the intrinsic kernel estimate of the volume
-(`walked`, `kernel_volume`).
+How it is sampled and how the volume is found depends on what M is: shapes know both in closed form; an atlas draws in its charts (`partition_of_unity`); an
+implicit manifold of dimension up to 3 is drawn patch by patch over its tangent planes (`patches`), or in R^D with D <= 4 through a tube of known Jacobian
+(`tube`), both exact and independent of each other; everything else by tangent random walks from known points and the intrinsic kernel estimate of the volume
+(`mcmc`, `kernel_volume`).
 """
 
 from __future__ import annotations

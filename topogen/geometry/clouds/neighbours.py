@@ -76,9 +76,9 @@ def nearest(points: Tensor, k: int, queries: Tensor | None = None) -> tuple[Tens
     duplicate counts). k is cut to what there is. A k-d tree serves D <= 20, blocks of distances above.
     """
     own = queries is None
-    asked = points if queries is None else queries
+    searched = points if queries is None else queries
     count = min(k + own, len(points))
-    distances, indices = _search(points, asked, count)
+    distances, indices = _search(points, searched, count)
     return _without_self(distances, indices, min(k, len(points) - 1)) if own else (distances, indices)
 
 

@@ -1,7 +1,7 @@
 """An atlas for a learned manifold: uniform samples of it, then the cover that is asked for.
 
-"good": tangent-plane charts, so many that all intersections are contractible (`cover`, judged by its nerve): what certificates are read off.
-"discs": few large charts, geodesic balls with learned coordinates (`discs`): for densities and geodesics.
+"good": tangent-plane charts, so many that all intersections are contractible (`good_cover`, judged by its nerve): what certificates are read off.
+"discs": few large charts, geodesic balls with learned coordinates (`disc_atlas`): for densities and geodesics.
 Both lie on the shared sheet, so that they describe the same set.
 """
 

@@ -99,7 +99,7 @@ class Mover:
         return self.ground.tangent(frame, vectors)
 
     def move(self, points: Tensor, frame: NormalFrame, vectors: Tensor, bound: Tensor) -> Landing:
-        """From points (n, D) along tangent vectors (n, D); `bound` (n,) is the largest full residual of a point of M (`sheet`)."""
+        """From points (n, D) along tangent vectors (n, D); `bound` (n,) is the largest full residual of a point of M (`valid_zeros`)."""
         y, found = self.ground.land(points, frame, vectors)
         found &= is_valid_zero(self.manifold, y, bound)
         y = torch.where(found.unsqueeze(-1), y, points)

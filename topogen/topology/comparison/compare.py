@@ -1,10 +1,10 @@
 """`compare`: two clouds, side by side: distances, classes that only one has, tests, and how much of each the other covers.
 
     Hausdorff distance      exact; diagrams in radius units differ by at most that (`hausdorff`)
-    excess                  classes that one cloud provably has and the other has not (`counting`)
+    excess                  classes that one cloud provably has and the other has not (`landmark_bounds`)
     split halves            a permutation test on bottleneck distances, per degree (`permutation_test`)
-    only in x, only in y    bars without a partner that are longer than chance makes them, and where they lie (`unmatched`)
-    MTop-Div                structure of one cloud that the other leaves unfilled, both ways (`cross_barcode`)
+    only in x, only in y    bars without a partner that are longer than chance makes them, and where they lie (`diagram_matching`)
+    MTop-Div                structure of one cloud that the other leaves unfilled, both ways (`mtop_divergence`)
     precision_recall        precision, recall, density, coverage of y as samples of x (`precision_recall`)
     Wasserstein, MMD        distances of the clouds as distributions (`wasserstein`, `mmd`)
 

@@ -50,7 +50,7 @@ class Homology:
     `finest`: the smallest eps that landmarks of this cloud can have, below `scale` where the diagrams are for a look only (None: not known).
     `smoothed`: where the noise was taken off the points first, the radius of the neighbourhoods that were smoothed over (data units, 0 where none was);
     `needs`, `finest` and `windows` are those of the points as they are.
-    `windows`: what is a theorem about all the points, whatever set they sample (`counting`), the widest first.
+    `windows`: what is a theorem about all the points, whatever set they sample (`landmark_bounds`), the widest first.
     """
 
     decided: Decided
@@ -75,7 +75,7 @@ class Homology:
     @property
     def betti(self) -> dict[int, tuple[int, ...] | None]:
         """Betti numbers by field; None where a degree is undecided."""
-        return {p: _whole(betti) for p, betti in self.decided.items()}
+        return {p: _complete(betti) for p, betti in self.decided.items()}
 
     def to_text(self) -> str:
         """A few lines for people: the numbers, the rule, the assumption, the scale."""
@@ -149,14 +149,14 @@ def homology(
     search = Search(cloud, rule, dim, closed, landmarks, scale, generator, crossing)
     degree = _top_degree(max_degree, dim, closed, cloud.shape[1], search.rough_dim)
     chosen, eps, diagrams = _diagrams(search, degree, fields, filtration, budget)
-    told = _told_orientable(cloud, chosen, eps, dim, closed) if orientable is None else ""
+    by_tangents = _orientable_by_tangents(cloud, chosen, eps, dim, closed) if orientable is None else ""
     seen = math.inf if crossing else reach_upper_bound(cloud, search.rough_dim, rule.reach * eps.eps, eps.off)
-    known = _Known(dim, closed, True if told else orientable, crossing, search.vouched, seen)
+    known = _Known(dim, closed, True if by_tangents else orientable, crossing, search.noise_known, seen)
     found = _judge(_Evidence(diagrams, eps, rule, chosen, len(cloud)), known)
     above = (f"degrees above {degree} were not computed",) if dim is None and degree < cloud.shape[1] - 1 else ()
-    warning = tuple(filter(None, [told, sampling_density(cloud, PROBES).to_text()]))
+    warning = tuple(filter(None, [by_tangents, sampling_density(cloud, PROBES).to_text()]))
     finest = eps.eps if search.finest is None else min(eps.eps, search.finest)
-    notes = [note.replace("orientable: given", "orientable: tangents") if told else note for note in found.notes]
+    notes = [note.replace("orientable: given", "orientable: tangents") if by_tangents else note for note in found.notes]
     return replace(found, notes=(*notes, *search.notes, *above, *warning), finest=finest, windows=windows(diagrams, 0.0, chosen.radius))
 
 
@@ -178,7 +178,7 @@ def _diagrams(search: Search, degree: int, fields: Sequence[int], filtration: st
             chosen, eps, end = search.fewer(chosen, degree, budget)
 
 
-def _told_orientable(cloud: Tensor, chosen: Landmarks, scale: Scale, dim: int | None, closed: bool | None) -> str:
+def _orientable_by_tangents(cloud: Tensor, chosen: Landmarks, scale: Scale, dim: int | None, closed: bool | None) -> str:
     """What tells that a closed set of dimension 3 or more is orientable, which duality needs; empty where nothing does."""
     if dim is None or not closed or not 3 <= dim < cloud.shape[1]:
         return ""
@@ -186,7 +186,7 @@ def _told_orientable(cloud: Tensor, chosen: Landmarks, scale: Scale, dim: int | 
     return f"orientable: tangents fitted to the points agree in sign along {edges} edges up to 2 eps, least |det| {least:.2g}" if agree else ""
 
 
-def _whole(betti: tuple[int | None, ...]) -> tuple[int, ...] | None:
+def _complete(betti: tuple[int | None, ...]) -> tuple[int, ...] | None:
     numbers = tuple(b for b in betti if b is not None)
     return numbers if len(numbers) == len(betti) else None
 
@@ -224,24 +224,25 @@ class _Try(NamedTuple):
     label: str
     assumption: str
     counts: dict[int, Count]
-    vouched: float = math.inf
+    noise_known: float = math.inf
 
     @property
     def limit(self) -> float | None:
         """The eps below which it would decide over all fields, under a better label if it has none; None where it does."""
         limits = [count.limit for count in self.counts.values() if count.limit is not None]
-        return min([*limits, self.vouched]) if limits or math.isfinite(self.vouched) else None
+        return min([*limits, self.noise_known]) if limits or math.isfinite(self.noise_known) else None
 
 
 class _Known(NamedTuple):
-    """What is known of M: dimension, closedness, orientability, whether its sheets cross, whether the noise of the points is known (`vouched`), and the least
+    """What is known of M: dimension, closedness, orientability, whether its sheets cross, whether the noise of the points is known (`noise_known`), and the
+    least
     reach that the points show (`seen`, data units)."""
 
     dim: int | None
     closed: bool | None
     orientable: bool | None
     crossing: bool
-    vouched: bool
+    noise_known: bool
     seen: float
 
 
@@ -257,7 +258,7 @@ class _Evidence(NamedTuple):
 
 def _judge(evidence: _Evidence, known: _Known) -> Homology:
     """The strongest answer of the rules: spanning, reconstruction where the noise is known, plateau; else what each of them needs."""
-    tries = [_spanning(evidence, known), *([_reconstruction(evidence, known)] if known.vouched else []), _plateau(evidence, known)]
+    tries = [_spanning(evidence, known), *([_reconstruction(evidence, known)] if known.noise_known else []), _plateau(evidence, known)]
     found = [_by_laws(_answer(one, evidence), known) for one in tries]
     return _strongest(found, [one.limit for one in tries])
 
@@ -284,9 +285,9 @@ def _reconstruction(evidence: _Evidence, known: _Known) -> _Try:
 def _plateau(evidence: _Evidence, known: _Known) -> _Try:
     """The plateau rule: evidence only."""
     diagrams, scale, rule, *_ = evidence
-    told = known.dim is not None and known.closed is True
-    counts = {p: plateau(diagram, scale.eps, rule, known=told, whole=told and len(diagram.bars) > (known.dim or 0)) for p, diagram in diagrams.items()}
-    name = f"{rule.filtration.capitalize()} plateau rule {'[eps, 1.5 eps]' if told else '[.8 eps, 2 eps]'}"
+    closed = known.dim is not None and known.closed is True
+    counts = {p: plateau(diagram, scale.eps, rule, known=closed, complete=closed and len(diagram.bars) > (known.dim or 0)) for p, diagram in diagrams.items()}
+    name = f"{rule.filtration.capitalize()} plateau rule {'[eps, 1.5 eps]' if closed else '[.8 eps, 2 eps]'}"
     return _Try(name, "heuristic", f"no feature of the set is smaller than some 2 eps = {2 * scale.eps:.3g}, not checked by the data", counts)
 
 
@@ -296,13 +297,13 @@ def _label(scale: Scale) -> str:
 
 
 def _strongest(found: list[Homology], limits: list[float | None]) -> Homology:
-    """The first whole answer, one that is more than heuristic if there is one, with what a stronger one would need; else the first with all reasons."""
-    whole = [i for i, answer in enumerate(found) if all(b is not None for b in answer.betti.values())]
-    if not whole:
+    """The first complete answer, one that is more than heuristic if there is one, with what a stronger one would need; else the first with all reasons."""
+    complete = [i for i, answer in enumerate(found) if all(b is not None for b in answer.betti.values())]
+    if not complete:
         first, *others = found
         reasons = [first.reason, *(f"{other.rule}: {other.reason}" for other in others if other.reason)]
         return replace(first, reason="; ".join(reasons), needs=_largest(limits))
-    best = next((i for i in whole if found[i].label != "heuristic"), whole[0])
+    best = next((i for i in complete if found[i].label != "heuristic"), complete[0])
     answer = found[best]
     notes = (*answer.notes, *(f"the {other.rule} does not decide: {other.reason}" for other in found[:best] if other.reason))
     return replace(answer, notes=notes, needs=_largest(limits[:-1]) if answer.label == "heuristic" else None)

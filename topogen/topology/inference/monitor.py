@@ -233,7 +233,7 @@ def _numbers(named: Expectation | None, fields: Sequence[int]) -> Decided | None
 
 
 def _contradiction(found: Decided, expected: Decided | None) -> str:
-    """Decided numbers that differ, in words; degrees that only one side lists count as zero where the other is a whole expectation."""
+    """Decided numbers that differ, in words; degrees that only one side lists count as zero where the other is a complete expectation."""
     if expected is None:
         return ""
     pairs = [(p, k, b, wanted[k] if k < len(wanted) else 0) for p, wanted in expected.items() for k, b in enumerate(found.get(p, ()))]

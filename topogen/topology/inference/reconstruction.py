@@ -12,7 +12,8 @@ an interval that grows with R at both ends. It holds [a eps, w a eps] once R >= 
 Cech, w = 4/3: k = 2.5 without noise, and every radius in [1.5 eps, 2 eps] has the Betti numbers of M. Rips, w = theta^2: from
 Cech(s) in Rips(s) in Cech(theta s), beta_k(M) = #{bars [b, d) : b <= a eps, d > theta a eps}, k = 2.93 at most. A bar that is there at only a part
 of the interval contradicts the assumption, which is how a cloud too coarse for its set betrays itself; so does one that is born after eps, since
-M in L^eps in L^r, whose whole is an isomorphism in homology, lets no class of M begin later. What the points show of the reach (`bending`) is a third check.
+M in L^eps in L^r, whose whole is an isomorphism in homology, lets no class of M begin later. What the points show of the reach (`reach_bound`) is a third
+check.
 
 Attali, Dal Poz Kourimska, Fillmore, Ghosh, Lieutier, Stephenson, Wintraecken (2024), Tight bounds for the learning of homotopy a la Niyogi, Smale, and
 Weinberger; Niyogi, Smale, Weinberger (2008), Finding the homology of submanifolds with high confidence.

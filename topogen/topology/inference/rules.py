@@ -88,14 +88,14 @@ def spanning(diagram: Diagram, eps: float, rule: Rule) -> Count:
     return constant(diagram, eps, SCAN * rule.far * eps, eps)
 
 
-def plateau(diagram: Diagram, eps: float, rule: Rule, *, known: bool, whole: bool) -> Count:
+def plateau(diagram: Diagram, eps: float, rule: Rule, *, known: bool, complete: bool) -> Count:
     """The plateau rule: constant Betti numbers on [eps, 1.5 eps], or on [.8 eps, 2 eps] where dimension or closedness is not `known`.
 
-    It applies below a share of the enclosing radius that shrinks where the fundamental class cannot vouch for the scale: `whole` says
+    It applies below a share of the enclosing radius that shrinks where the fundamental class cannot vouch for the scale: `complete` says
     that the degrees reach the dimension of the closed set.
     """
     first, last = 1.0 if known else 0.8, plateau_factor(known)
-    top = last * plateau_limit(rule, known=known, whole=whole)
+    top = last * plateau_limit(rule, known=known, complete=complete)
     undecided = (None,) * len(diagram.bars)
     if last * eps > top:
         limit = top / last
@@ -110,9 +110,9 @@ def plateau_factor(known: bool) -> float:
     return 1.5 if known else 2.0
 
 
-def plateau_limit(rule: Rule, *, known: bool, whole: bool) -> float:
+def plateau_limit(rule: Rule, *, known: bool, complete: bool) -> float:
     """The largest eps at which the plateau rule can decide; the arguments as in `plateau`."""
-    return rule.filled * (1 if whole else UNVOUCHED if known else UNVOUCHED**2) / plateau_factor(known)
+    return rule.filled * (1 if complete else UNVOUCHED if known else UNVOUCHED**2) / plateau_factor(known)
 
 
 def stable(diagram: Diagram, eps: float, rule: Rule) -> bool:

@@ -47,7 +47,7 @@ class Search:
         crossing: bool = False,
     ) -> None:
         self.dim, self.known = dim, dim is not None and closed is True
-        self.vouched = not crossing and (not isinstance(scale, str) or (dim is not None and dim < cloud.shape[1]))
+        self.noise_known = not crossing and (not isinstance(scale, str) or (dim is not None and dim < cloud.shape[1]))
         self.notes: tuple[str, ...] = ()
         self.finest: float | None = None
         self.cloud, self.rule, self.asked, self.given = cloud, rule, landmarks, scale
@@ -106,8 +106,8 @@ class Search:
         death = self._first_death(degree, budget)
         fine = [o for o in options if self.rule.reach * o[1].eps < self.rule.enclosing]
         second = [(Reconstruction(self.rule, scale.eps, scale.off), chosen, scale) for chosen, scale in options]
-        near = [(chosen, scale, r.far * scale.eps) for r, chosen, scale in second if r.reach * scale.eps < self.rule.enclosing and self.vouched]
-        limit = plateau_limit(self.rule, known=self.known, whole=self.known and degree >= (self.dim or 0))
+        near = [(chosen, scale, r.far * scale.eps) for r, chosen, scale in second if r.reach * scale.eps < self.rule.enclosing and self.noise_known]
+        limit = plateau_limit(self.rule, known=self.known, complete=self.known and degree >= (self.dim or 0))
         level = [o for o in options if o[1].eps <= limit]
         if not fine and not near and not level:
             return self._hopeless(options, max(limit, self.rule.enclosing / self.rule.reach), degree, budget)

@@ -50,7 +50,7 @@ class Budget:
     """Limits of one computation of persistence: `max_bytes` of memory and, if given, `max_seconds` on one core.
 
     What is predicted (roughly) to break them is refused before it starts. With a `wall` native code runs in a process of its own that cannot take more memory
-    or time, and whose crash is an exception here (`walls`), one to two seconds slower.
+    or time, and whose crash is an exception here (`subprocess_runner`), one to two seconds slower.
     """
 
     max_bytes: int = field(default_factory=available_bytes)

@@ -1,7 +1,7 @@
 """The jobs that native code does for persistence, arrays in and arrays out, so that they run here or behind the wall of a process of their own.
 
-This file imports nothing of topogen and no torch: run as a program it reads one job from stdin and writes the answer to stdout (`walls`). Bars of degree
-k over Z/p come as `bars_{p}_{k}` (m, 2) float64 in radius units. Alpha complexes are GUDHI's under the GPL, Rips ones (Ripser, edge collapse) under MIT.
+This file imports nothing of topogen and no torch: run as a program it reads one job from stdin and writes the answer to stdout (`subprocess_runner`). Bars of
+degree k over Z/p come as `bars_{p}_{k}` (m, 2) float64 in radius units. Alpha complexes are GUDHI's under the GPL, Rips ones (Ripser, edge collapse) under MIT.
 """
 
 from __future__ import annotations

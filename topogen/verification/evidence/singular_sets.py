@@ -37,12 +37,12 @@ def _claim(name: str, points: Tensor, dim: int, stratum: Stratum, control: Count
     near = points[stratum.rows]
     places = near[:: max(1, len(near) // PLACES)]
     seen = Counter(link_betti(points, centred(near, p, stratum.dim, stratum.width)[0], stratum.width, dim) for p in places)
-    wanted, told = sphere_betti(dim), seen.total() - seen[None]
-    other = told - seen[wanted]
+    wanted, decided = sphere_betti(dim), seen.total() - seen[None]
+    other = decided - seen[wanted]
     common = max((betti for betti in seen if betti is not None), key=lambda betti: seen[betti], default=None)
     text = f"{name} is no manifold at {stratum.to_text()}: links there have Betti numbers {_said(common)}, in a manifold {_said(wanted)}"
     regular = f"{control[wanted]} of {control.total()} regular places have the link of a manifold"
-    holds = True if told and other >= MOST * seen.total() and control[wanted] >= MOST * control.total() else None
+    holds = True if decided and other >= MOST * seen.total() and control[wanted] >= MOST * control.total() else None
     middle = near.mean(0) if stratum.dim == 0 else None
     evidence = {**stratum.to_dict(), "links": {str(k): v for k, v in seen.items()}, "regular": {str(k): v for k, v in control.items()}}
     evidence["place"] = None if middle is None else middle.tolist()
