@@ -198,7 +198,7 @@ def _context_of(context: Tensor | None, points: Any, density: Density) -> Tensor
         return None
     if not density.takes_context:
         able = " or ".join(name for name, entry in DENSITIES.items() if entry.takes_context)
-        raise InvalidInputError(f"context: only a density of kind {able} depends on one, found density={density.name!r}")
+        raise InvalidInputError(f"context: only a {able} depends on one, found density={density.name!r}")
     rows = distinct(points)
     context = torch.as_tensor(context)
     found = len(as_points(points))

@@ -163,7 +163,7 @@ def test_a_mixture_on_another_manifold_is_not_saved(given, tmp_path):
 
 
 def test_wrong_arguments_are_named(folder, capsys):
-    with pytest.raises(NotSupportedError, match="density: charts cover dimensions 1 to 3, found 4"):
+    with pytest.raises(NotSupportedError, match="density: charts is made for dimensions 1 to 3, found 4"):
         topogen.fit(torch.rand(30, 5), manifold=four_dimensional(), density="charts")
     with pytest.raises(InvalidInputError, match="charts"):
         topogen.fit(north(50), manifold=Sphere(), density="chart")

@@ -140,5 +140,5 @@ def _volume(subject: ManifoldInput) -> Claim:
         way_out = "the model's distribution does not tell it; topogen.distributions.Uniform(manifold) does"
         return Claim(f"{dim}-dimensional volume", "statistical", None, way_out)
     text = f"{dim}-dimensional volume {estimate.value:.5g} with standard error {estimate.standard_error:.2g} ({estimate.method})"
-    evidence = estimate.to_dict()
+    evidence = {"value": estimate.value, "standard_error": estimate.standard_error, "method": estimate.method}
     return Claim(text, "statistical", True, evidence=evidence)
