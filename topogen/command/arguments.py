@@ -192,7 +192,7 @@ def _density_name(text: str) -> str:
 
 def _one_of(text: str, names: list[str]) -> str:
     if text not in names:
-        raise argparse.ArgumentTypeError(f"expected one of auto, {', '.join(names)}, found {text!r}")
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from auto, {', '.join(names)})")
     return text
 
 
