@@ -1,6 +1,7 @@
 """The laws of densities on every kind of density here, on shapes whose truth is known, and defects that the laws must see.
 
-Each statistical law fails for a right density with probability 1e-4; the suite has two of them for each of six densities. A `Mixture` has several manifolds and is none of them.
+Each statistical law fails for a right density with probability 1e-4; the suite has two of them for each of six densities.
+A `Mixture` lies on several manifolds and has no projection of its own, so the suite is not for it.
 """
 
 import functools

@@ -128,6 +128,7 @@ def certify_level_set(
     Raises NotSupportedError for D > 4, InvalidInputError for unusable boxes, BudgetExceeded before the work starts.
 
     Example:
+        >>> from topogen.manifolds import ImplicitManifold
         >>> sphere = ImplicitManifold(lambda x: (x**2).sum(-1, keepdim=True) - 1, dim=2, ambient_dim=3)
         >>> certify_level_set(sphere, box=([-1.5] * 3, [1.5] * 3), resolution=32, second_derivative=2.0).betti
         {2: (1, 0, 1), 3: (1, 0, 1)}
