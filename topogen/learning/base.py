@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from topogen.manifolds.base import Manifold
+from topogen.saving import Saved
 from topogen.training.trainer import Settings
 
-__all__ = ["FittedManifold", "ManifoldKind", "ManifoldRequest", "Saved"]
-
-Saved = tuple[Mapping[str, Any], Mapping[str, Tensor]]
-"""Plain values that JSON takes, and tensors."""
+__all__ = ["FittedManifold", "ManifoldKind", "ManifoldRequest"]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from topogen.learning.base import ManifoldKind, Saved
+from topogen.learning.base import ManifoldKind
 from topogen.manifolds.shapes import SHAPES, get
 from topogen.manifolds.shapes.base import Shape
+from topogen.saving import Saved
 
 __all__ = ["ENTRY"]
 

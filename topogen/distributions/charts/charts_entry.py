@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from topogen.distributions.base import Density, DensityFacts, DensityRequest, FittedDensity, Saved
+from topogen.distributions.base import Density, DensityFacts, DensityRequest, FittedDensity
 from topogen.distributions.charts.ball_densities import BallBase, Bump
 from topogen.distributions.charts.ball_flow import BallFlow
 from topogen.distributions.charts.chart_mixture import ChartMixture
@@ -17,6 +17,7 @@ from topogen.errors import NotSupportedError
 from topogen.manifolds.atlas.atlas import Atlas
 from topogen.manifolds.atlas.saved_atlas import build_cover, describe_cover, part
 from topogen.manifolds.base import Manifold
+from topogen.saving import Saved
 
 __all__ = ["ENTRY", "build_mixture", "describe_mixture"]
 

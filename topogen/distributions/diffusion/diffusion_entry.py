@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.distributions.base import Density, DensityRequest, FittedDensity, Saved
+from topogen.distributions.base import Density, DensityRequest, FittedDensity
 from topogen.distributions.diffusion.diffusion import Diffusion
 from topogen.distributions.diffusion.fit import fit_diffusion
 from topogen.distributions.diffusion.reverse import reverse_walk
@@ -16,6 +16,7 @@ from topogen.distributions.fields.prepare import field_settings
 from topogen.distributions.fields.saved_field import build_base_and_field, describe_flow
 from topogen.distributions.fields.training import fit_field_on_request
 from topogen.manifolds.base import Manifold
+from topogen.saving import Saved
 
 __all__ = ["ENTRY"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from topogen.distributions.base import Density, DensityFacts, DensityRequest, FittedDensity, Saved
+from topogen.distributions.base import Density, DensityFacts, DensityRequest, FittedDensity
 from topogen.distributions.energy.correction_network import CorrectionNetwork
 from topogen.distributions.energy.energy import Energy
 from topogen.distributions.energy.fit import fit_energy
@@ -16,6 +16,7 @@ from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import NotSupportedError
 from topogen.manifolds.base import Manifold
+from topogen.saving import Saved
 
 __all__ = ["ENTRY"]
 

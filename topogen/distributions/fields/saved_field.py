@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topogen.distributions.base import Saved
 from topogen.distributions.charts.charts_entry import build_mixture, describe_mixture
 from topogen.distributions.diffusion.heat_kernel import HeatKernel, HeatKernelBase
 from topogen.distributions.fields.components import Base, ChartMixtureBase, SampledManifold, UniformComponents
@@ -17,6 +16,7 @@ from topogen.distributions.fields.vector_field import FieldNetwork
 from topogen.errors import NotSupportedError
 from topogen.manifolds.atlas.saved_atlas import part
 from topogen.manifolds.base import Manifold
+from topogen.saving import Saved
 
 __all__ = ["build_base_and_field", "describe_flow"]
 

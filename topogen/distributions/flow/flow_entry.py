@@ -7,13 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from topogen.distributions.base import Density, DensityRequest, FittedDensity, Saved
+from topogen.distributions.base import Density, DensityRequest, FittedDensity
 from topogen.distributions.fields.prepare import field_settings
 from topogen.distributions.fields.saved_field import build_base_and_field, describe_flow
 from topogen.distributions.fields.training import fit_field_on_request
 from topogen.distributions.flow.fit import fit_flow
 from topogen.distributions.flow.flow import FlowMatching
 from topogen.manifolds.base import Manifold
+from topogen.saving import Saved
 
 __all__ = ["ENTRY"]
 

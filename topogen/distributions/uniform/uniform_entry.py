@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from topogen.distributions.base import Density, DensityRequest, FittedDensity, Saved
+from topogen.distributions.base import Density, DensityRequest, FittedDensity
 from topogen.distributions.uniform.uniform import Uniform
 from topogen.manifolds.base import Manifold
+from topogen.saving import Saved
 
 __all__ = ["ENTRY"]
 

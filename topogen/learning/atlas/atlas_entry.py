@@ -10,10 +10,11 @@ from torch import Tensor
 from topogen.entry_tables import Table
 from topogen.errors import NotSupportedError
 from topogen.learning.atlas.fit import SAMPLES, learn_atlas
-from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest, Saved
+from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest
 from topogen.learning.implicit.implicit_entry import learn_implicit
 from topogen.manifolds.atlas.atlas import Atlas
 from topogen.manifolds.atlas.saved_atlas import build_cover, describe_cover, part
+from topogen.saving import Saved
 
 __all__ = ["atlas_entry"]
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from topogen.errors import NotSupportedError
-from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest, Saved
+from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest
 from topogen.learning.implicit.constraint_network import ConstraintNetwork
 from topogen.learning.implicit.fit import fit_implicit
 from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.saving import Saved
 
 __all__ = ["ENTRY", "learn_implicit"]
 
