@@ -32,6 +32,7 @@ __all__ = ["Model", "fit", "load"]
 
 # What "auto" stands for.
 DEFAULT_MANIFOLD, DEFAULT_DENSITY = "implicit", "uniform"
+CONSTRAINTS = ("auto", "local", "neural")
 _ANCHORS = 20_000
 
 
@@ -114,6 +115,7 @@ def fit(
     closed: bool = False,
     context: Tensor | None = None,
     density_settings: Settings | None = None,
+    constraint: str = "auto",
     quiet: bool = False,
 ) -> Model:
     """Fit a model to a cloud (n, D).
@@ -133,11 +135,14 @@ def fit(
         closed: M has no boundary, whatever the data look like; they are gaps then (floods on land, M the sphere), and no gate is set.
         context: integer labels (n,) or vectors (n, c), one per point, that a diffusion or flow is to depend on.
         density_settings: steps, batch, rate of the training of a diffusion or flow.
+        constraint: how the constraint is learned: "neural" by denoising; "local" by local polynomials, nothing trained: the better one on clean clouds, the
+            worse one where the noise is about 1 % of the diameter; "auto" is "neural".
         quiet: no progress bar.
 
     Raises InvalidInputError for unusable points or names, NotSupportedError for charts above dimension 3, DivergenceError when training fails.
     """
     entry, kind = _density_called(density), _kind_called(manifold)
+    _check_constraint(constraint, kind)
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
     cloud, _ = clean(points)
     context = _context_of(context, points, entry)
@@ -149,14 +154,14 @@ def fit(
         inspection = inspect(cloud, dim=dim, generator=generator) if inspection is None else inspection
         _check_dimension("density", entry, inspection.dim, "density='energy'")
         _check_dimension("manifold", kind, inspection.dim, f"manifold={DEFAULT_MANIFOLD!r}")
-        fitted = _fitted(kind, cloud, inspection, closed, generator, settings=settings, checkpoint=file, quiet=quiet)
+        fitted = _fitted(kind, cloud, inspection, closed, generator, constraint=constraint, settings=settings, checkpoint=file, quiet=quiet)
     found = entry.fit(DensityRequest(cloud, fitted.manifold, fitted.anchors, generator, context, density_settings, _beside(file), quiet))
     notes = (*_chosen(manifold, density), *fitted.notes, *found.notes)
     return Model(fitted.manifold, found.distribution, fitted.anchors[:_ANCHORS], inspection.to_dict() if inspection else {}, notes, fitted.training)
 
 
 def _fitted(kind: ManifoldKind, cloud: Tensor, found: Inspection, closed: bool, generator: torch.Generator, **training: Any) -> FittedManifold:
-    """A manifold of that kind, decided by what the inspection found; `training`: settings, checkpoint, quiet."""
+    """A manifold of that kind, decided by what the inspection found; `training`: constraint, settings, checkpoint, quiet."""
     if kind.fit is None:
         raise InvalidInputError(f"manifold: {kind.name!r} is a kind that is given, not fitted; pass a Manifold")
     boundary, mixed = found.has_boundary and not closed, len(found.dimension.mixed) > 1
@@ -210,6 +215,13 @@ def _context_of(context: Tensor | None, points: Any, density: Density) -> Tensor
 def _check_dimension(argument: str, entry: Density | ManifoldKind, dim: int, way_out: str) -> None:
     if entry.highest_dim is not None and dim > entry.highest_dim:
         raise NotSupportedError(f"{argument}: {entry.name} is made for dimensions 1 to {entry.highest_dim}, found {dim}; use {way_out}")
+
+
+def _check_constraint(constraint: object, kind: Manifold | ManifoldKind) -> None:
+    if constraint not in CONSTRAINTS:
+        raise InvalidInputError(f"constraint: expected one of {', '.join(CONSTRAINTS)}, found {constraint!r}")
+    if constraint != "auto" and isinstance(kind, Manifold):
+        raise InvalidInputError(f"constraint: {kind!r} is given and none is learned; leave constraint={constraint!r} out")
 
 
 def _density_called(name: object) -> Density:

@@ -177,6 +177,7 @@ def _learning(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--density", type=_density_name, default="auto", metavar="NAME", help="what is learned on the manifold; densities are listed below (default: auto)"
     )
+    verb.add_argument("--constraint", choices=("auto", "local", "neural"), default="auto", help="how the constraint is learned (default: auto)")
     verb.add_argument("--density-steps", type=_positive, metavar="N", help="training steps of a diffusion or flow (default 8000)")
     verb.add_argument("--closed", action="store_true", help="the manifold has no boundary; where data are missing there are gaps")
     verb.add_argument("--steps", type=_positive, help="training steps (default 4000)")

@@ -63,7 +63,7 @@ def _fit(options: Namespace, say: Say) -> Answer:
     inspection = topogen.inspect(points, dim=options.dim, fields=options.fields, seed=options.seed, budget=_budget(options))
     model = topogen.fit(
         points, options.manifold, options.density, seed=options.seed, settings=_settings(options), inspection=inspection,
-        density_settings=_density_settings(options), checkpoint=options.checkpoint, closed=options.closed, quiet=options.quiet,
+        density_settings=_density_settings(options), constraint=options.constraint, checkpoint=options.checkpoint, closed=options.closed, quiet=options.quiet,
     )  # fmt: skip
     model.save(target)
     text = "\n".join([f"saved {target}: {model.manifold!r}", *(f"- {note}" for note in model.notes)])
@@ -219,8 +219,8 @@ def _run(options: Namespace, say: Say) -> Answer:
     points = _read(options.cloud, options)
     outcome = run_all(
         points, options.output, expect=options.expect, fields=options.fields, dim=options.dim, manifold=options.manifold, density=options.density,
-        n_samples=options.n, seed=options.seed, settings=_settings(options), density_settings=_density_settings(options), budget=_budget(options),
-        say=say, quiet=options.quiet,
+        constraint=options.constraint, n_samples=options.n, seed=options.seed, settings=_settings(options), density_settings=_density_settings(options),
+        budget=_budget(options), say=say, quiet=options.quiet,
     )  # fmt: skip
     return {"output": options.output, **outcome.to_dict()}, f"{outcome.to_text()}\nwritten   {options.output}", outcome.verification.exit_code
 

@@ -63,7 +63,14 @@ def pullback(field: Field, x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[
 
 
 def value_and_jacobian(field: Field, x: Tensor) -> tuple[Tensor, Tensor]:
-    """F(x) (n, m) and its Jacobian (n, m, D) at points (n, D), by one forward and m batched backward passes; rows must not interact."""
+    """F(x) (n, m) and its Jacobian (n, m, D) at points (n, D); rows must not interact.
+
+    By the field's own `value_and_jacobian` where it has one, else by one forward and m batched backward passes.
+    """
+    own = getattr(field, "value_and_jacobian", None)
+    if own is not None:
+        found: tuple[Tensor, Tensor] = own(x)
+        return found
     value, pull = pullback(field, x)
     outputs = value.shape[-1]
     cotangents = torch.eye(outputs, dtype=x.dtype, device=x.device).unsqueeze(1).expand(outputs, *value.shape)
@@ -168,7 +175,11 @@ def _projector_change(field: Field, x: Tensor, at: Frame, rest: Tensor, i: int) 
 
 
 def _contract(field: Field, x: Tensor, direction: Tensor, output: Tensor) -> Tensor:
-    """output^t D^2F[direction, .] (n, D): the gradient of <output, DF[direction]>."""
+    """output^t D^2F[direction, .] (n, D): the gradient of <output, DF[direction]>, by the field's own `second_derivative` where it has one."""
+    own = getattr(field, "second_derivative", None)
+    if own is not None:
+        found: Tensor = own(x, direction, output)
+        return found
 
     def slope(y: Tensor) -> Tensor:
         return torch.func.jvp(field, (y,), (direction,))[1]

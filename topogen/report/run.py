@@ -111,6 +111,7 @@ def run(
     dim: int | None = None,
     manifold: str = "auto",
     density: str = "auto",
+    constraint: str = "auto",
     n_samples: int = SAMPLES,
     seed: int = 0,
     settings: Settings | None = None,
@@ -132,7 +133,10 @@ def run(
     with clock("inspect"):
         inspection = inspect(points, dim=dim, fields=fields, seed=seed, budget=budget)
     with clock("fit"):
-        model = fit(points, manifold, density, seed=seed, settings=settings, inspection=inspection, density_settings=density_settings, quiet=quiet)
+        model = fit(
+            points, manifold, density, seed=seed, settings=settings, inspection=inspection, density_settings=density_settings, constraint=constraint,
+            quiet=quiet,
+        )  # fmt: skip
     with clock("sample"):
         samples = model.sample(n_samples, generator=torch.Generator().manual_seed(seed))
         mesh, no_mesh = _mesh(model, points)

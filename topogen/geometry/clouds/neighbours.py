@@ -59,6 +59,17 @@ class Tree:
         distances, indices = self._tree.query(queries.detach().cpu().numpy(), k=range(1, k + 1))
         return torch.as_tensor(distances).to(queries.device, self._dtype), torch.as_tensor(indices, dtype=torch.int64).to(queries.device)
 
+    def __len__(self) -> int:
+        return int(self._tree.n)
+
+    def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor, Tensor]:
+        """All pairs (m,) of a query and a point closer than the radius, in no order: rows of the queries, of the points, and distances."""
+        from scipy.spatial import cKDTree
+
+        found: Any = cKDTree(queries.detach().cpu().numpy()).sparse_distance_matrix(self._tree, radius, output_type="ndarray")
+        row, point = (torch.from_numpy(found[name].astype("int64")).to(queries.device) for name in ("i", "j"))
+        return row, point, torch.from_numpy(found["v"].copy()).to(queries.device)
+
     def count(self, queries: Tensor, radius: float) -> Tensor:
         """How many of the points (q,) int64 lie no farther than the radius from queries (q, D)."""
         found = self._tree.query_ball_point(queries.detach().cpu().numpy(), radius, return_length=True)
@@ -112,18 +123,14 @@ def local_fit(points: Tensor, queries: Tensor, indices: Tensor, dim: int) -> Loc
     return LocalFit(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def pairs_within(queries: Tensor, centres: Tensor, radius: Tensor | float) -> tuple[Tensor, Tensor]:
+def pairs_within(queries: Tensor, centres: Tensor | Tree, radius: Tensor | float) -> tuple[Tensor, Tensor]:
     """All pairs of a query and a centre closer than the radius (a number, or one for each centre): rows of the queries, ascending, and of the centres."""
-    from scipy.spatial import cKDTree
-
-    widest = float(torch.as_tensor(radius).max())
-    trees = [cKDTree(t.detach().cpu().numpy()) for t in (queries, centres)]
-    found: Any = trees[0].sparse_distance_matrix(trees[1], widest, output_type="ndarray")
-    row, centre = (torch.from_numpy(found[name].astype("int64")) for name in ("i", "j"))
+    tree = centres if isinstance(centres, Tree) else Tree(centres)
+    row, centre, distance = tree.within(queries, float(torch.as_tensor(radius).max()))
     if torch.is_tensor(radius):
-        near = torch.from_numpy(found["v"].copy()) < radius[centre]
+        near = distance < radius[centre]
         row, centre = row[near], centre[near]
-    order = torch.argsort(row * len(centres) + centre)
+    order = torch.argsort(row * len(tree) + centre)
     return row[order], centre[order]
 
 

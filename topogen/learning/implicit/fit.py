@@ -31,7 +31,7 @@ from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.training.trainer import Settings, TrainingReport
 
-__all__ = ["Fitted", "fit_implicit", "gate_of"]
+__all__ = ["Fitted", "fit_implicit", "gate_of", "hull_of"]
 
 GATE_NEIGHBOURS = 40
 NOISY = 2e-3
@@ -78,7 +78,7 @@ def fit_implicit(
 
     Raises InvalidInputError where the cloud fills its affine hull, DivergenceError when training fails or the data do not project onto what it found.
     """
-    hull = _hull(points, dim)
+    hull = hull_of(points, dim)
     scales = estimate_scales(hull.coordinates(points), dim, generator=generator)
     notes = [f"hull: {hull.dim} of {points.shape[1]} linear directions carry more than noise"] if hull.dim < points.shape[1] else []
     if scales.resolved and scales.noise > NOISY * scales.diameter:
@@ -113,7 +113,8 @@ def gate_of(anchors: Tensor, dim: int) -> Gate:
     return Gate(anchors, radius, max(dim + 1, k // 8))
 
 
-def _hull(points: Tensor, dim: int) -> AffineHull:
+def hull_of(points: Tensor, dim: int) -> AffineHull:
+    """The affine hull of points (n, D), at least d + 1 dimensions of it; raises InvalidInputError where the points fill it with d = `dim`."""
     hull = affine_hull(points)
     if hull.dim > dim:
         return hull

@@ -1,4 +1,4 @@
-"""Implicit manifolds in the table of manifolds. A file holds the network of a learned constraint and the gate; a plain function it cannot hold."""
+"""Implicit manifolds in the table of manifolds. A file holds the network or sheets of a learned constraint, and the gate; no plain functions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from topogen.errors import NotSupportedError
 from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest
 from topogen.learning.implicit.constraint_network import ConstraintNetwork
 from topogen.learning.implicit.fit import fit_implicit
+from topogen.learning.implicit.fit_local import fit_local_implicit
+from topogen.manifolds.atlas.graph_charts import GraphCharts
+from topogen.manifolds.atlas.saved_atlas import part
 from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.manifolds.implicit.local_constraint import LocalPolynomialConstraint
 from topogen.saving import Saved
 
 __all__ = ["ENTRY", "learn_implicit"]
@@ -24,7 +28,9 @@ _NUMBERS = ("dim", "ambient_dim", "predictor_steps", "max_step", "max_iterations
 
 
 def learn_implicit(request: ManifoldRequest) -> FittedManifold:
-    """The zero set that `fit_implicit` learns."""
+    """The zero set of the constraint that is asked for: local polynomials, or a network."""
+    if request.constraint == "local":
+        return fit_local_implicit(request)
     found = fit_implicit(
         request.points, request.dim, boundary=request.boundary, pieces=request.mixed, settings=request.settings, generator=request.generator,
         checkpoint=request.checkpoint, quiet=request.quiet,
@@ -33,13 +39,8 @@ def learn_implicit(request: ManifoldRequest) -> FittedManifold:
 
 
 def _describe(manifold: ImplicitManifold) -> Saved:
-    network = manifold.constraint
-    if not isinstance(network, torch.nn.Module):
-        raise NotSupportedError("save: the constraint is a plain function, which a file cannot hold; only learned constraints can be saved")
-    if not isinstance(network, ConstraintNetwork):
-        raise NotSupportedError(f"save: a constraint of type {type(network).__name__} is not registered; only learned constraints can be saved")
-    config = {name: _finite(getattr(manifold, name)) for name in _NUMBERS} | {"network": {name: getattr(network, name) for name in _SIZES}}
-    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    own, tensors = _describe_constraint(manifold.constraint)
+    config = {name: _finite(getattr(manifold, name)) for name in _NUMBERS} | own
     if manifold.gate is not None:
         config["gate"] = {"radius": manifold.gate.radius, "minimum": manifold.gate.minimum}
         tensors["gate.anchors"] = manifold.gate.get_buffer("anchors")
@@ -47,13 +48,33 @@ def _describe(manifold: ImplicitManifold) -> Saved:
 
 
 def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ImplicitManifold:
-    state = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
-    sizes = config["network"]
-    network = ConstraintNetwork(state["centre"], float(state["scale"]), state["hull"], *(int(sizes[name]) for name in _SIZES)).double()
-    network.load_state_dict(state)
+    constraint = _build_constraint(config, tensors)
     gate = Gate(tensors["gate.anchors"], **config["gate"]) if "gate" in config else None
     numbers: dict[str, Any] = {name: math.inf if config[name] is None else config[name] for name in _NUMBERS}
-    return ImplicitManifold(network, gate=gate, **numbers)
+    return ImplicitManifold(constraint, gate=gate, **numbers)
+
+
+def _describe_constraint(constraint: object) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not isinstance(constraint, torch.nn.Module):
+        raise NotSupportedError("save: the constraint is a plain function, which a file cannot hold; only learned constraints can be saved")
+    if isinstance(constraint, LocalPolynomialConstraint):
+        return {"sheets": {"degree": constraint.charts.degree}}, {f"sheets.{name}": value for name, value in constraint.state_dict().items()}
+    if not isinstance(constraint, ConstraintNetwork):
+        raise NotSupportedError(f"save: a constraint of type {type(constraint).__name__} is not registered; only learned constraints can be saved")
+    return {"network": {name: getattr(constraint, name) for name in _SIZES}}, {f"network.{name}": value for name, value in constraint.state_dict().items()}
+
+
+def _build_constraint(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LocalPolynomialConstraint | ConstraintNetwork:
+    if "sheets" in config:
+        held = part(tensors, "sheets.charts.")
+        charts = GraphCharts(
+            held["centre"], held["tangent"], held["radius"], extent=held["extent"], heights=held["heights"], degree=int(config["sheets"]["degree"])
+        )
+        return LocalPolynomialConstraint(charts, tensors["sheets.support"])
+    state, sizes = part(tensors, "network."), config["network"]
+    network = ConstraintNetwork(state["centre"], float(state["scale"]), state["hull"], *(int(sizes[name]) for name in _SIZES)).double()
+    network.load_state_dict(state)
+    return network
 
 
 def _finite(value: float) -> float | None:

@@ -28,7 +28,7 @@ from topogen.errors import InvalidInputError
 from topogen.geometry.constant_rank import value_and_jacobian
 from topogen.geometry.frames import apply, complement
 
-__all__ = ["Charts", "GraphCharts", "fit_heights", "monomials", "powers"]
+__all__ = ["Charts", "GraphCharts", "derivatives", "fit_heights", "monomials", "powers"]
 
 DEGREE = 3
 
@@ -154,8 +154,25 @@ class GraphCharts(Charts):
 
     def decode(self, chart: Tensor, z: Tensor) -> Tensor:
         """c + T z + N f(z)."""
-        rise = apply(self.heights[chart], powers(z / self.radius[chart, None], self._exponents))
-        return self.centre[chart] + apply(self.tangent[chart], z) + apply(self.normal[chart], rise)
+        return self.centre[chart] + apply(self.tangent[chart], z) + apply(self.normal[chart], self.rise(chart, z))
+
+    def rise(self, chart: Tensor, z: Tensor) -> Tensor:
+        """f(z) (n, D - d)."""
+        return apply(self.heights[chart], powers(z / self.radius[chart, None], self._exponents))
+
+    def rise_slope(self, chart: Tensor, z: Tensor) -> Tensor:
+        """Df(z) (n, D - d, d), in closed form."""
+        rho = self.radius[chart, None]
+        partial = torch.stack([powers(z / rho, self._exponents, order) for order in _units(self.dim)], -1)
+        return self.heights[chart] @ partial / rho.unsqueeze(-1)
+
+    def rise_bend(self, chart: Tensor, z: Tensor, weight: Tensor) -> Tensor:
+        """sum_k weight_k D^2 f_k(z) (n, d, d) for weights (n, D - d), in closed form."""
+        rho = self.radius[chart, None]
+        heights = apply(self.heights[chart].mT, weight) / rho.square()
+        units = _units(self.dim)
+        bends = {order: (heights * powers(z / rho, self._exponents, order)).sum(1) for order in {_sum(a, b) for a in units for b in units}}
+        return torch.stack([torch.stack([bends[_sum(a, b)] for b in units], -1) for a in units], -2)
 
     def slope(self, chart: Tensor, x: Tensor) -> Tensor:
         """T^t."""
@@ -163,22 +180,19 @@ class GraphCharts(Charts):
 
     def jacobian(self, chart: Tensor, z: Tensor) -> Tensor:
         """T + N Df(z), in closed form."""
-        rho = self.radius[chart, None]
-        partial = torch.stack([powers(z / rho, self._exponents, order) for order in _units(self.dim)], -1)
-        return self.tangent[chart] + self.normal[chart] @ (self.heights[chart] @ partial / rho.unsqueeze(-1))
+        return self.tangent[chart] + self.normal[chart] @ self.rise_slope(chart, z)
 
     def bend(self, chart: Tensor, z: Tensor, normal: Tensor) -> Tensor:
         """<N^t normal, D^2 f(z)>, in closed form."""
-        return torch.einsum("nkab,nk->nab", self.hessian(chart, z), apply(self.normal[chart].mT, normal))
+        return self.rise_bend(chart, z, apply(self.normal[chart].mT, normal))
 
     def hessian(self, chart: Tensor, z: Tensor) -> Tensor:
         """D^2 f(z) (n, D - d, d, d), in closed form."""
         rho = self.radius[chart, None]
         heights = self.heights[chart] / rho.square().unsqueeze(-1)
         units = _units(self.dim)
-        orders = {tuple(map(sum, zip(a, b, strict=True))): None for a in units for b in units}
-        turns = {order: apply(heights, powers(z / rho, self._exponents, order)) for order in orders}
-        return torch.stack([torch.stack([turns[tuple(map(sum, zip(a, b, strict=True)))] for b in units], -1) for a in units], -2)
+        turns = {order: apply(heights, powers(z / rho, self._exponents, order)) for order in {_sum(a, b) for a in units for b in units}}
+        return torch.stack([torch.stack([turns[_sum(a, b)] for b in units], -1) for a in units], -2)
 
     def subset(self, kept: Tensor) -> GraphCharts:
         """The charts with the numbers `kept` (m,) alone."""
@@ -189,6 +203,18 @@ def monomials(dim: int, degree: int) -> tuple[tuple[int, ...], ...]:
     """Exponents of the monomials of d variables up to a total degree, by rising degree."""
     every = itertools.product(range(degree + 1), repeat=dim)
     return tuple(sorted((e for e in every if sum(e) <= degree), key=lambda e: (sum(e), e)))
+
+
+def derivatives(dim: int, degree: int) -> Tensor:
+    """D (d, q, q) with d m_a / d z_i = sum_b D_iab m_b for the monomials m of `monomials(d, p)`."""
+    exponents = monomials(dim, degree)
+    place = {exponent: number for number, exponent in enumerate(exponents)}
+    matrix = torch.zeros(dim, len(exponents), len(exponents), dtype=torch.float64)
+    for number, exponent in enumerate(exponents):
+        for i, power in enumerate(exponent):
+            if power:
+                matrix[i, number, place[(*exponent[:i], power - 1, *exponent[i + 1 :])]] = power
+    return matrix
 
 
 def fit_heights(charts: GraphCharts, chart: Tensor, x: Tensor, ridge: float = 1e-9) -> GraphCharts:
@@ -210,11 +236,26 @@ def fit_heights(charts: GraphCharts, chart: Tensor, x: Tensor, ridge: float = 1e
 
 def powers(z: Tensor, exponents: tuple[tuple[int, ...], ...], order: tuple[int, ...] | None = None) -> Tensor:
     """Monomials (n, q) of z (n, d), or their partial derivatives of the given order in each variable; by repeated products, which differentiate safely at 0."""
-    order = order or (0,) * z.shape[1]
+    if order is None:
+        return _monomial_values(z, exponents)
     ladder = [torch.ones_like(z)]
     for _ in range(max(map(max, exponents), default=0)):
         ladder.append(ladder[-1] * z)
     return torch.stack([_derived(ladder, exponent, order) for exponent in exponents], -1)
+
+
+def _monomial_values(z: Tensor, exponents: tuple[tuple[int, ...], ...]) -> Tensor:
+    """Each monomial is one of lower degree times one variable."""
+    columns = z.unbind(1)
+    found = {(0,) * z.shape[1]: torch.ones_like(columns[0])}
+
+    def value(exponent: tuple[int, ...]) -> Tensor:
+        if exponent not in found:
+            i = next(i for i, e in enumerate(exponent) if e)
+            found[exponent] = value((*exponent[:i], exponent[i] - 1, *exponent[i + 1 :])) * columns[i]
+        return found[exponent]
+
+    return torch.stack([value(exponent) for exponent in exponents], -1)
 
 
 def _derived(ladder: list[Tensor], exponent: tuple[int, ...], order: tuple[int, ...]) -> Tensor:
@@ -228,6 +269,10 @@ def _derived(ladder: list[Tensor], exponent: tuple[int, ...], order: tuple[int, 
 def _units(dim: int) -> list[tuple[int, ...]]:
     """The orders of first partial derivatives."""
     return [tuple(int(i == j) for j in range(dim)) for i in range(dim)]
+
+
+def _sum(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(i + j for i, j in zip(a, b, strict=True))
 
 
 def _check_stack(centre: Tensor, radius: Tensor, extent: Tensor, dim: int) -> None:

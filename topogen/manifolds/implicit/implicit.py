@@ -24,17 +24,18 @@ from topogen.errors import InvalidInputError
 from topogen.geometry import constant_rank
 from topogen.geometry.constant_rank import Frame
 from topogen.geometry.curvature import second_fundamental_form
-from topogen.geometry.frames import apply, orthonormal, tilt
-from topogen.geometry.newton import State, iterate, select_rows
+from topogen.geometry.frames import orthonormal, tilt
 from topogen.geometry.projection import Projection
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
+from topogen.manifolds.implicit.local_constraint import LocalPolynomialConstraint
+from topogen.manifolds.implicit.local_section import LocalSection
+from topogen.manifolds.implicit.section import Approach, Section, SpectralSection, kernel, predicted
 
 __all__ = ["ImplicitManifold"]
 
 Field = Callable[[Tensor], Tensor]
 _CHUNK = 8192
-_PREDICTED = 1024  # rows whose hidden layers stay in the cache
 
 
 class ImplicitManifold(Manifold):
@@ -85,6 +86,7 @@ class ImplicitManifold(Manifold):
         self.predictor_steps, self.max_step, self.max_iterations = predictor_steps, max_step, max_iterations
         self.scale, self.full_tolerance, self.closest = scale, full_tolerance, closest
         self._field, self.outputs = _vectorised(self.constraint, ambient_dim)
+        self._section: Section = _section_of(self.constraint, self._field, self.codim)
         if self.outputs < self.codim:
             raise InvalidInputError(
                 f"constraint: {self.outputs} outputs cannot cut a {dim}-dimensional set out of R^{ambient_dim}; it needs at least {self.codim}"
@@ -126,7 +128,7 @@ class ImplicitManifold(Manifold):
 
     def kept_residual(self, x: Tensor) -> Tensor:
         """|s(x)| (...), the residual every tolerance is about."""
-        return self.frame(x).residual.reshape(x.shape[:-1]).to(x.dtype)
+        return _chunked_tensor(self._section.residual, self.as_rows(x).detach().double()).reshape(x.shape[:-1]).to(x.dtype)
 
     def full_residual(self, x: Tensor) -> Tensor:
         """|F(x)| (...); it need not vanish on M when m > D - d."""
@@ -159,7 +161,7 @@ class ImplicitManifold(Manifold):
     def predict(self, x: Tensor, steps: int = 1) -> Tensor:
         """`steps` first-order steps x - J^t F in the dtype of x: one forward and one backward pass each, no Jacobian, no test of convergence."""
         field = self._field if x.dtype == torch.float64 else _cast(self.constraint, self._field, x.dtype)
-        return _predict(field, self.as_rows(x).detach(), steps).reshape(x.shape)
+        return predicted(field, self.as_rows(x).detach(), steps).reshape(x.shape)
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """Retraction: x + u brought back by Gauss-Newton alone (third order close to the closest point, half its cost); strict like `projx`."""
@@ -189,57 +191,19 @@ class ImplicitManifold(Manifold):
         return replace(found, points=points.to(x.dtype), residual=found.residual.to(x.dtype))
 
     def _project_part(self, x: Tensor) -> Projection:
-        start = _predict(self._field, x, self.predictor_steps)
-        start = torch.where(torch.isfinite(start).all(-1, keepdim=True), start, x)
         tolerance = self.tolerance(torch.float64)
-        found = constant_rank.newton(self._field, start, self.codim, tolerance, self.max_iterations, self.max_step)
-        if self.closest:
-            found = self._foot(x, found, tolerance)
+        how = Approach(tolerance, self.predictor_steps, self.max_step, self.max_iterations, self.scale, self.closest)
+        found = self._section.project(x, how)
         if self.full_tolerance < torch.inf:
             found = replace(found, converged=found.converged & (self._field(found.points).norm(dim=-1) <= self.full_tolerance))
         return found if self.gate is None else replace(found, converged=found.converged & self.gate(found.points, self._tangent_basis))
-
-    def _foot(self, x: Tensor, found: Projection, tolerance: float, rounds: int = 6) -> Projection:
-        """Newton on T^t (x - z) = 0 inside M for converged samples; a sample keeps its point where M curves too much for a closest point to be there."""
-
-        def correct(z: Tensor, residual: Tensor, iterations: Tensor, x: Tensor, move: Tensor) -> tuple[State, Tensor]:
-            again = constant_rank.newton(self._field, z + move, self.codim, tolerance, self.max_iterations, self.max_step)
-            better = again.converged & ((again.points - x).norm(dim=-1) <= (x - z).norm(dim=-1) * (1 + 1e-12))
-            return select_rows(better, (again.points, again.residual, iterations + again.iterations + 1), (z, residual, iterations)), better
-
-        def step(z: Tensor, residual: Tensor, iterations: Tensor, x: Tensor) -> tuple[State, Tensor]:
-            move, ok = self._foot_step(x, z)
-            ok &= move.norm(dim=-1) > 1e-9 * (1e-3 * self.scale + (x - z).norm(dim=-1))
-            corrected = iterate(correct, (z, residual, iterations), (x, move), max_iterations=1, active=ok)
-            return corrected.state, corrected.active
-
-        start = (found.points, found.residual, found.iterations)
-        points, residual, iterations = iterate(step, start, (x,), max_iterations=rounds, active=found.converged).state
-        return Projection(points, residual, found.converged, iterations)
-
-    def _foot_step(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        basis, inverse, ok = self.closest_point_derivative(x, z)
-        slope = basis.mT @ (x - z).unsqueeze(-1)
-        return (basis @ (inverse @ slope)).squeeze(-1), ok
 
     def closest_point_derivative(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The factors of Dz = T (1 + S)^-1 T^t at points x (n, D) float64 whose closest points are z (n, D).
 
         T (n, D, d), (1 + S)^-1 (n, d, d), and a mask (n,) of where 1 + S is safely positive; the identity stands in elsewhere.
         """
-        at = constant_rank.frame(self._field, z, self.codim)
-        rows = constant_rank.exact_derivative(self._field, z, at)
-        basis = _kernel(rows)
-        multiplier = torch.linalg.lstsq(rows.mT, (x - z).unsqueeze(-1)).solution.squeeze(-1)
-        output = (at.left[..., : self.codim] @ multiplier.unsqueeze(-1)).squeeze(-1)
-        bent = constant_rank.shape_operator(self._field, z, output, basis)
-        identity = torch.eye(self.dim, dtype=z.dtype, device=z.device)
-        system = identity + bent
-        ok = torch.isfinite(system).all((-2, -1))
-        system = torch.where(ok[:, None, None], system, identity)
-        ok &= torch.linalg.eigvalsh(system)[:, 0] > 0.05
-        system = torch.where(ok[:, None, None], system, identity)
-        return basis, torch.linalg.inv(system), ok
+        return self._section.closest_point_derivative(x, z)
 
     def _attach(self, x: Tensor, z: Tensor) -> Tensor:
         with torch.no_grad():
@@ -249,10 +213,10 @@ class ImplicitManifold(Manifold):
         return z + (derivative @ (y - y.detach()).unsqueeze(-1)).squeeze(-1)
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
-        return _chunked_tensor(lambda part: _kernel(self._exact_rows(part)), x.detach().double()).to(x.dtype)
+        return _chunked_tensor(lambda part: kernel(self._exact_rows(part)), x.detach().double()).to(x.dtype)
 
     def _exact_rows(self, x: Tensor) -> Tensor:
-        return constant_rank.exact_derivative(self._field, x, constant_rank.frame(self._field, x, self.codim))
+        return self._section.rows(x)
 
     def _exact_normals(self, x: Tensor) -> Tensor:
         return orthonormal(self._exact_rows(x).mT)
@@ -289,40 +253,11 @@ class ImplicitManifold(Manifold):
 
     def section(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The kept section s (n, r) and Pi_r J (n, r, D) at points (n, D), in coordinates of U_r (F and J for a regular constraint); NaN off the domain."""
-        value, rows = constant_rank.value_and_jacobian(self._field, y)
-        if self.regular:
-            return value, rows
-        finite = torch.isfinite(value).all(-1) & torch.isfinite(rows).all((-2, -1))
-        left = torch.linalg.svd(torch.where(finite[:, None, None], rows, 0.0), full_matrices=False)[0][..., : self.codim].mT
-        return torch.where(finite[:, None], apply(left, value), torch.nan), left @ rows
+        return self._section.kept(y)
 
     def extra_repr(self) -> str:
         """`dim=d, ambient_dim=D, outputs=m`, and whether it is gated."""
         return f"{super().extra_repr()}, outputs={self.outputs}" + (", gated" if self.gate is not None else "")
-
-
-def _predict(field: Field, x: Tensor, steps: int) -> Tensor:
-    if not steps:
-        return x
-    with torch.no_grad():
-        return torch.cat([_first_order(field, part, steps) for part in x.split(_PREDICTED)] or [x])
-
-
-def _first_order(field: Field, x: Tensor, steps: int) -> Tensor:
-    """`steps` times x - J^t F, by the constraint's own `gradient` where it has one."""
-    own = getattr(field, "gradient", None)
-    for _ in range(steps):
-        if own is not None:
-            x = x - own(x)
-            continue
-        value, pull = constant_rank.pullback(field, x)
-        x = x - pull(value)[0]
-    return x
-
-
-def _kernel(rows: Tensor) -> Tensor:
-    """Orthonormal basis (n, D, D - r) of the kernel of (n, r, D), by complete QR of the transpose."""
-    return torch.linalg.qr(rows.mT, mode="complete").Q[..., rows.shape[-2] :]
 
 
 def _chunked(function: Callable[[Tensor], Frame], x: Tensor) -> Frame:
@@ -333,6 +268,12 @@ def _chunked(function: Callable[[Tensor], Frame], x: Tensor) -> Frame:
 
 def _chunked_tensor(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.cat([function(part) for part in x.split(_CHUNK)] or [function(x)])
+
+
+def _section_of(constraint: Field, field: Field, rank: int) -> Section:
+    if isinstance(constraint, LocalPolynomialConstraint):
+        return LocalSection(constraint)
+    return SpectralSection(field, rank)
 
 
 def _frozen(constraint: Field) -> Field:

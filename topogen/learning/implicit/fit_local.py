@@ -1,0 +1,145 @@
+"""Local polynomial constraints from points: a net of sheets, their bandwidth and degree by held-out points, supports that keep sheets apart.
+
+1. A tenth of the points is held out. For a ladder of neighbourhood sizes k and degrees p, sheets are fitted near held-out points; the mean square height
+   of the held-out points off these sheets decides: small k where the points are clean, as many as curvature allows where they are noisy.
+2. Sheets of that degree are fitted around the centres of a farthest-point net (`local_sheets`).
+3. Each support reaches its nearest other centres along the sheet, and half the way to what lies off the sheet across it.
+
+Fan, Gijbels (1996), Local polynomial modelling and its applications; Aizenbud, Sober (2021), Non-parametric estimation of manifolds from noisy data.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from topogen.errors import DivergenceError, InvalidInputError
+from topogen.geometry.clouds.dimension import AffineHull
+from topogen.geometry.clouds.farthest_points import farthest_points
+from topogen.geometry.clouds.neighbours import Tree, nearest
+from topogen.learning.base import FittedManifold, ManifoldRequest
+from topogen.learning.implicit.bandwidth import Bandwidth, choose_bandwidth, heights
+from topogen.learning.implicit.fit import gate_of, hull_of
+from topogen.learning.implicit.local_sheets import Sheets, coefficients, fit_sheets, joined
+from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.manifolds.implicit.local_constraint import LocalPolynomialConstraint
+
+__all__ = ["FittedSheets", "fit_local_constraint", "fit_local_implicit"]
+
+HIGHEST_DIM = 4
+# Sheets that hold a point, on average, by dimension: enough to blend, few enough to be fast.
+ACTIVE = {1: 4, 2: 8, 3: 14, 4: 24}
+PER_SHEET, MOST_SHEETS = 4, 20_000
+DEGREES = (3, 2)
+HELD_OUT, MOST_HELD_OUT = 0.1, 400
+LEANING = 0.75
+SHARE_OF_GAP = 0.5
+
+
+@dataclass(frozen=True)
+class FittedSheets:
+    """The `constraint`; `residual`: root mean square distance of held-out points from single sheets (data units); `neighbours` k and `degree` p, as chosen."""
+
+    constraint: LocalPolynomialConstraint
+    residual: float
+    neighbours: int
+    degree: int
+
+
+@torch.no_grad()
+def fit_local_implicit(request: ManifoldRequest) -> FittedManifold:
+    """The zero set of local polynomials behind the points of a request, gated where the data end.
+
+    Raises InvalidInputError as `fit_local_constraint` does and where the points fill their hull, DivergenceError where the data do not project onto the sheets.
+    """
+    began, points = time.perf_counter(), request.points
+    hull = hull_of(points, request.dim)
+    fitted = fit_local_constraint(points, request.dim, hull=hull, generator=request.generator)
+    size = float((points - points.mean(0)).norm(dim=1).square().mean().sqrt())
+    manifold = ImplicitManifold(fitted.constraint, request.dim, predictor_steps=1, max_step=float(fitted.constraint.support.max()), scale=size)
+    found = manifold.project(points)
+    anchors = found.points[found.converged]
+    if len(anchors) < 0.5 * len(points):
+        raise DivergenceError(f"only {len(anchors)} of {len(points)} points project onto the local polynomials; use constraint='neural'")
+    if request.boundary:
+        manifold.gate = gate_of(anchors, request.dim)
+    seconds = round(time.perf_counter() - began, 3)
+    notes = _notes(fitted, hull.dim, points, request.boundary)
+    return FittedManifold(manifold, anchors[: request.most_anchors], notes, _summary(fitted, seconds))
+
+
+def _summary(fitted: FittedSheets, seconds: float) -> dict[str, Any]:
+    count = fitted.constraint.charts.count
+    return {"sheets": count, "neighbours": fitted.neighbours, "degree": fitted.degree, "held_out_residual": fitted.residual, "seconds": seconds}
+
+
+def _notes(fitted: FittedSheets, hull_dim: int, points: Tensor, boundary: bool) -> tuple[str, ...]:
+    hull = (f"hull: {hull_dim} of {points.shape[1]} linear directions carry more than noise",) if hull_dim < points.shape[1] else ()
+    sheets = (
+        f"constraint: {fitted.constraint.charts.count} sheets of degree {fitted.degree} over {fitted.neighbours} neighbours, chosen by held-out points,"
+        f" which are {fitted.residual:.3g} off them (root mean square)",
+    )
+    return (*hull, *sheets, *(("boundary: the zero set is gated to where the data are",) if boundary else ()))
+
+
+@torch.no_grad()
+def fit_local_constraint(points: Tensor, dim: int, *, hull: AffineHull | None = None, generator: torch.Generator | None = None) -> FittedSheets:
+    """The blend of local polynomial sheets of dimension `dim` behind distinct points (n, D), in coordinates of their affine `hull` (the whole space: None).
+
+    Raises InvalidInputError above dimension 4 and for fewer points than a sheet is fitted to.
+    """
+    if not 0 < dim <= HIGHEST_DIM:
+        raise InvalidInputError(f"dim: local polynomials are fitted up to dimension {HIGHEST_DIM}, found {dim}; use constraint='neural'")
+    least = _least(dim, min(DEGREES))
+    if len(points) <= 2 * least:
+        raise InvalidInputError(f"points: {len(points)} are too few for polynomials of dimension {dim}, at least {2 * least + 1}; use constraint='neural'")
+    points = points.detach().double()
+    inside = points if hull is None else hull.coordinates(points)
+    count = min(max(len(points) // PER_SHEET, min(len(points), 2 * ACTIVE[dim])), MOST_SHEETS)
+    bandwidth, degree, residual = _chosen(inside, dim, count, generator)
+    centre = inside[farthest_points(inside, count).indices]
+    sheets = _fitted(inside, centre, dim, degree, bandwidth)
+    sheets = sheets.subset((sheets.lean < LEANING).nonzero().squeeze(1))
+    placed = {} if hull is None else {"mean": hull.mean, "hull": hull.basis}
+    return FittedSheets(LocalPolynomialConstraint(sheets.charts, *_supports(sheets), **placed), residual, bandwidth.ladder[int(bandwidth.step.median())], degree)
+
+
+def _least(dim: int, degree: int) -> int:
+    """Fewest neighbours that a sheet is fitted to: twice its coefficients."""
+    return 2 * coefficients(dim, degree)
+
+
+def _chosen(points: Tensor, dim: int, count: int, generator: torch.Generator | None) -> tuple[Bandwidth, int, float]:
+    """Neighbours from place to place, degree, and the root mean square held-out height of the better degree."""
+    apart = min(MOST_HELD_OUT, max(1, round(HELD_OUT * len(points))))
+    order = torch.randperm(len(points), generator=generator)
+    held, others = points[order[:apart]], points[order[apart:]]
+    tree = Tree(others)
+    anchors = others[tree.nearest(held, 1)[1][:, 0]]
+    found: list[tuple[float, int, Bandwidth]] = []
+    for degree in DEGREES:
+        first = max(_least(dim, degree), ACTIVE[dim] * len(points) // (2 * count))
+        bandwidth = choose_bandwidth(others, anchors, dim, degree, first, tree=tree)
+        sheets = _fitted(others, anchors, dim, degree, bandwidth, tree)
+        found.append((float(heights(sheets, held).square().sum(1).mean()), degree, bandwidth))
+    square, degree, bandwidth = min(found, key=lambda entry: entry[0])
+    return bandwidth, degree, square**0.5
+
+
+def _fitted(points: Tensor, centre: Tensor, dim: int, degree: int, bandwidth: Bandwidth, tree: Tree | None = None) -> Sheets:
+    """Sheets around centres (K, h), each over as many neighbours as the bandwidth says there."""
+    tree, step = Tree(points) if tree is None else tree, bandwidth.at(centre)
+    groups = [(step == number).nonzero().squeeze(1) for number in range(len(bandwidth.ladder))]
+    parts = [fit_sheets(points, centre[rows], dim, k, degree, tree=tree) for rows, k in zip(groups, bandwidth.ladder, strict=True) if len(rows)]
+    return joined(parts).subset(torch.argsort(torch.cat(groups)))
+
+
+def _supports(sheets: Sheets) -> tuple[Tensor, Tensor]:
+    """R (K,), the distance of the `ACTIVE`-th centre, and H (K,), at most half the height of what is off the sheet."""
+    centre = sheets.charts.centre
+    wide = nearest(centre, min(ACTIVE[sheets.charts.dim], len(centre) - 1))[0][:, -1]
+    return wide, torch.minimum(wide, SHARE_OF_GAP * sheets.gap)

@@ -1,0 +1,190 @@
+"""Sheets of least squares: polynomial heights over tangent planes around given centres, each fitted to its own neighbours.
+
+The neighbours of a sheet are the k points least far in the metric |t|^2 + |lambda n|^2, t the offset from the centre along its tangents and n the height off
+the sheet fitted before (lambda = `ACROSS`). A ball around a point off a curved sheet holds more of its inner side; a second sheet of M closer than the
+neighbourhood is wide would be mixed in: measured so, it is far. Each round refits around the foot of the round before, near points
+counting more (Epanechnikov's kernel).
+Fan, Gijbels (1996), Local polynomial modelling and its applications; Levin (2003), Mesh-independent surface interpolation; Fleishman, Cohen-Or, Silva (2005),
+Robust moving least-squares fitting with sharp features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from topogen.geometry.clouds.neighbours import Tree, local_pca
+from topogen.geometry.frames import orthonormal
+from topogen.manifolds.atlas.graph_charts import GraphCharts, monomials, powers
+
+__all__ = ["Sheets", "coefficients", "fit_sheets", "joined"]
+
+ACROSS = 4.0
+POOL = 3.0
+ROUNDS = 2
+LEAST_WEIGHT = 1e-3
+OFF, OFF_NOISE = 0.2, 6.0
+GAP, FEWEST = 0.2, 0.25
+_ELEMENTS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """Sheets (`charts`) of K neighbourhoods, what is known of each, (K,), in data units.
+
+    `spread`: root mean square height of its neighbours off the sheet, per normal; `gap`: the least height of points over it that are on no part of it
+    (infinite without such points); `lean`: distance of the neighbours' mean from the centre along the tangents, over the radius (0 inside, .4 at an edge);
+    `leverage`: variance of the height at the centre, in units of the variance of one point's.
+    """
+
+    charts: GraphCharts
+    spread: Tensor
+    gap: Tensor
+    lean: Tensor
+    leverage: Tensor
+
+    def subset(self, kept: Tensor) -> Sheets:
+        """The sheets with the numbers `kept` (m,) alone."""
+        return Sheets(self.charts.subset(kept), self.spread[kept], self.gap[kept], self.lean[kept], self.leverage[kept])
+
+
+def coefficients(dim: int, degree: int) -> int:
+    """Number of coefficients of a height of that degree."""
+    return len(monomials(dim, degree))
+
+
+@torch.no_grad()
+def fit_sheets(points: Tensor, centre: Tensor, dim: int, k: int, degree: int, *, tree: Tree | None = None) -> Sheets:
+    """Sheets around centres (K, h), on or near the points (n, h) float64, each fitted to k of them."""
+    tree = Tree(points) if tree is None else tree
+    pool = min(int(POOL * k) + 1, len(points))
+    size = max(1, _ELEMENTS // (pool * max(points.shape[1], coefficients(dim, degree))))
+    parts = [_fit(points, part, dim, min(k, len(points)), degree, tree.nearest(part, pool)[1]) for part in centre.split(size)]
+    return joined(parts)
+
+
+def joined(parts: list[Sheets]) -> Sheets:
+    """The sheets of all parts, of one degree, in their order."""
+    degree = parts[0].charts.degree
+    charts = [part.charts for part in parts]
+    centre, tangent, radius, heights = (torch.cat([getattr(c, name) for c in charts]) for name in ("centre", "tangent", "radius", "heights"))
+    told = (torch.cat([getattr(part, name) for part in parts]) for name in ("spread", "gap", "lean", "leverage"))
+    return Sheets(GraphCharts(centre, tangent, radius, heights=heights, degree=degree), *told)
+
+
+def _fit(points: Tensor, centre: Tensor, dim: int, k: int, degree: int, pool: Tensor) -> Sheets:
+    around = points[pool]
+    tangent = local_pca(points, pool[:, :k]).frames[..., :dim]
+    charts = GraphCharts(centre, tangent, _first_radius(around[:, :k], centre, tangent), degree=degree)
+    charts, chosen, weight, leverage = _refitted(charts, around, k, None)
+    other = _on_other_sheets(charts, around, chosen, centre)
+    for _ in range(ROUNDS):
+        ids, zero = torch.arange(len(centre)), points.new_zeros(len(centre), dim)
+        foot, tangent = charts.decode(ids, zero), orthonormal(charts.jacobian(ids, zero))
+        charts, chosen, weight, leverage = _refitted(_carried(charts, foot, tangent), around, k, other)
+    return _measured(charts, around, chosen, weight, leverage)
+
+
+def _refitted(charts: GraphCharts, around: Tensor, k: int, other: Tensor | None) -> tuple[GraphCharts, Tensor, Tensor, Tensor]:
+    """Charts fitted again to the k points nearest in the metric of the former heights, none of the `other` ones (K, m); heights are off the planes at first.
+
+    Also the chosen points (K, k), their weights (K, k), zero where there are fewer, and the leverage (K,).
+    """
+    z, height = _over(charts, around, flat=other is None)
+    distance = z.square().sum(-1) + (ACROSS * height.norm(dim=-1)).square()
+    distance = distance if other is None else torch.where(other, torch.inf, distance)
+    square, chosen = distance.topk(k, dim=1, largest=False)
+    weight = _kernel(square)
+    fitted, leverage = _solved(charts, around, chosen, weight)
+    return fitted, chosen, weight, leverage
+
+
+def _on_other_sheets(charts: GraphCharts, around: Tensor, chosen: Tensor, centre: Tensor) -> Tensor:
+    """Mask (K, m) of points that a gap divides from the centre: the heights of all neighbours off one sheet come in clusters, and they are in another.
+
+    Heights are taken along their leading principal direction. A gap is wider than `GAP` of their range and `OFF` of the radius of the sheet.
+    """
+    _, height = _over(charts, around)
+    index = chosen.unsqueeze(2).expand(-1, -1, height.shape[2])
+    near = height.gather(1, index)
+    middle = near.mean(1, keepdim=True)
+    leading = torch.linalg.svd((near - middle).mT @ (near - middle))[0][..., :1]
+    line = ((height - middle) @ leading).squeeze(2)
+    own = ((_over(charts, centre.unsqueeze(1))[1] - middle) @ leading).squeeze(2)
+    order = line.gather(1, chosen).sort(dim=1).values
+    step = order.diff(dim=1)
+    wide = step > torch.maximum(GAP * (order[:, -1:] - order[:, :1]), OFF / 2 * charts.radius.unsqueeze(1))
+    # What is beyond a gap is a sheet when it is many points; single ones are the tails of the noise.
+    beyond = int(FEWEST / 2 * chosen.shape[1])
+    wide[:, :beyond] = wide[:, wide.shape[1] - beyond :] = False
+    # The cluster of the centre lies between the nearest wide gaps on its two sides; a sheet keeps at least a quarter of its neighbours.
+    low = torch.where(wide & (order[:, 1:] <= own), order[:, 1:] - step / 2, -torch.inf).amax(1, keepdim=True)
+    high = torch.where(wide & (order[:, :-1] >= own), order[:, :-1] + step / 2, torch.inf).amin(1, keepdim=True)
+    apart = (line < low) | (line > high)
+    enough = (~apart).sum(1, keepdim=True) >= max(FEWEST * chosen.shape[1], 1.5 * charts.heights.shape[-1])
+    return apart & enough
+
+
+def _first_radius(around: Tensor, centre: Tensor, tangent: Tensor) -> Tensor:
+    return ((around - centre.unsqueeze(1)) @ tangent).norm(dim=-1).amax(1).clamp_min(1e-300)
+
+
+def _carried(charts: GraphCharts, foot: Tensor, tangent: Tensor) -> GraphCharts:
+    """Charts around other centres whose heights are told by those of `charts` until they are fitted."""
+    moved = GraphCharts(foot, tangent, charts.radius, degree=charts.degree)
+    ids = torch.arange(len(foot))
+    bend = torch.stack([charts.bend(ids, foot.new_zeros(len(foot), charts.dim), moved.normal[..., i]) for i in range(moved.normal.shape[-1])], 1)
+    scaled = bend * charts.radius[:, None, None, None].square()
+    exponents = monomials(charts.dim, charts.degree)
+    for number, exponent in enumerate(exponents):
+        if sum(exponent) == 2:
+            a, b = (i for i, e in enumerate(exponent) for _ in range(e))
+            moved.heights[..., number] = scaled[..., a, b] / (2 if a == b else 1)
+    return moved
+
+
+def _over(charts: GraphCharts, around: Tensor, flat: bool = False) -> tuple[Tensor, Tensor]:
+    """Coordinates (K, m, d) of points (K, m, h) and their heights (K, m, r) off the sheets, off the planes where `flat`."""
+    offset = around - charts.centre.unsqueeze(1)
+    z, height = offset @ charts.tangent, offset @ charts.normal
+    if flat:
+        return z, height
+    basis = powers((z / charts.radius[:, None, None]).flatten(0, 1), monomials(charts.dim, charts.degree)).view(*z.shape[:2], -1)
+    return z, height - basis @ charts.heights.mT
+
+
+def _kernel(square: Tensor) -> Tensor:
+    """Epanechnikov's weights (K, k) of squared distances; the farthest point still counts a little, so that no sheet loses points; infinite ones count zero."""
+    finite = torch.isfinite(square)
+    farthest = torch.where(finite, square, 0.0).amax(1, keepdim=True).clamp_min(1e-300)
+    return torch.where(finite, (1 - square / farthest).clamp_min(LEAST_WEIGHT), 0.0)
+
+
+def _solved(charts: GraphCharts, around: Tensor, chosen: Tensor, weight: Tensor) -> tuple[GraphCharts, Tensor]:
+    """Heights of weighted least squares over the chosen points, scaled to the radius that they fill, and their leverage (K,) at the centre."""
+    ends = around.gather(1, chosen.unsqueeze(2).expand(-1, -1, around.shape[2]))
+    offset = ends - charts.centre.unsqueeze(1)
+    z, rise = offset @ charts.tangent, offset @ charts.normal
+    radius = torch.where(weight > 0, z.norm(dim=-1), 0.0).amax(1).clamp_min(1e-300)
+    basis = powers((z / radius[:, None, None]).flatten(0, 1), monomials(charts.dim, charts.degree)).view(*z.shape[:2], -1)
+    weighted = basis * weight.unsqueeze(2)
+    gram, right, squared = basis.mT @ weighted, weighted.mT @ rise, weighted.mT @ weighted
+    ridge = 1e-12 * gram.diagonal(dim1=1, dim2=2).sum(1)
+    inverse = torch.linalg.inv(gram + ridge[:, None, None] * torch.eye(gram.shape[-1], dtype=gram.dtype))
+    return GraphCharts(charts.centre, charts.tangent, radius, heights=(inverse @ right).mT, degree=charts.degree), (inverse @ squared @ inverse)[:, 0, 0]
+
+
+def _measured(charts: GraphCharts, around: Tensor, chosen: Tensor, weight: Tensor, leverage: Tensor) -> Sheets:
+    z, height = _over(charts, around)
+    size, normals = height.norm(dim=-1), height.shape[2]
+    counted = (weight > 0).double()
+    count = counted.sum(1)
+    freedom = (count - charts.heights.shape[-1]).clamp_min(1.0)
+    spread = ((size.gather(1, chosen).square() * counted).sum(1) / (normals * freedom)).sqrt()
+    over = z.norm(dim=-1) <= charts.radius.unsqueeze(1)
+    off = over & (size > torch.maximum(OFF * charts.radius, OFF_NOISE * spread).unsqueeze(1))
+    gap = torch.where(off, size, torch.inf).amin(1)
+    mean = (z.gather(1, chosen.unsqueeze(2).expand(-1, -1, z.shape[2])) * counted.unsqueeze(2)).sum(1) / count.unsqueeze(1)
+    return Sheets(charts, spread, gap, mean.norm(dim=1) / charts.radius, leverage)
