@@ -22,7 +22,7 @@ from topogen.geometry.clouds.neighbours import Tree
 from topogen.geometry.frames import apply
 from topogen.learning.implicit.local_sheets import Sheets, fit_sheets
 
-__all__ = ["Bandwidth", "choose_bandwidth", "heights"]
+__all__ = ["FLAT", "Bandwidth", "choose_bandwidth", "heights"]
 
 TAU = 2**0.5
 GROWTH = 1.5
@@ -57,7 +57,7 @@ def choose_bandwidth(points: Tensor, anchors: Tensor, dim: int, degree: int, fir
         ladder.append(int(GROWTH * ladder[-1]) + 1)
         rows = going.nonzero().squeeze(1)
         new = fit_sheets(points, anchors[rows], dim, ladder[-1], degree, tree=tree)
-        sheets.append(_spread_out(new, rows, sheets[-1]))
+        sheets.append(sheets[-1].replaced(rows, new))
         agrees = torch.stack([_agree(new, old.subset(rows), sigma) for old in sheets[:-1]]).all(0)
         going = going.index_put((rows,), agrees)
         step[going] = len(ladder) - 1
@@ -83,21 +83,6 @@ def _agree(new: Sheets, old: Sheets, sigma: float) -> Tensor:
     off = heights(old, new.charts.centre).square().sum(1)
     normals = new.charts.ambient_dim - new.charts.dim
     return off <= TAU**2 * normals * sigma**2 * old.leverage
-
-
-def _spread_out(new: Sheets, rows: Tensor, before: Sheets) -> Sheets:
-    """The sheets of all anchors: new ones in `rows`, the former ones elsewhere."""
-    from dataclasses import fields
-
-    def put(old: Tensor, value: Tensor) -> Tensor:
-        return old.index_copy(0, rows, value)
-
-    old, own = before.charts, new.charts
-    charts = type(old)(
-        put(old.centre, own.centre), put(old.tangent, own.tangent), put(old.radius, own.radius), heights=put(old.heights, own.heights), degree=old.degree
-    )
-    told = (put(getattr(before, f.name), getattr(new, f.name)) for f in fields(before) if f.name != "charts")
-    return Sheets(charts, *told)
 
 
 def heights(sheets: Sheets, x: Tensor) -> Tensor:

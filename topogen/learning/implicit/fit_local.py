@@ -20,9 +20,9 @@ from torch import Tensor
 from topogen.errors import DivergenceError, InvalidInputError
 from topogen.geometry.clouds.dimension import AffineHull
 from topogen.geometry.clouds.farthest_points import farthest_points
-from topogen.geometry.clouds.neighbours import Tree, nearest
+from topogen.geometry.clouds.neighbours import Tree, nearest, pairs_within
 from topogen.learning.base import FittedManifold, ManifoldRequest
-from topogen.learning.implicit.bandwidth import Bandwidth, choose_bandwidth, heights
+from topogen.learning.implicit.bandwidth import FLAT, Bandwidth, choose_bandwidth, heights
 from topogen.learning.implicit.fit import gate_of, hull_of
 from topogen.learning.implicit.local_sheets import Sheets, coefficients, fit_sheets, joined
 from topogen.manifolds.implicit.implicit import ImplicitManifold
@@ -38,6 +38,7 @@ DEGREES = (3, 2)
 HELD_OUT, MOST_HELD_OUT = 0.1, 400
 LEANING = 0.75
 SHARE_OF_GAP = 0.5
+ROUGH = 5.0
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ def fit_local_constraint(points: Tensor, dim: int, *, hull: AffineHull | None = 
     bandwidth, degree, residual = _chosen(inside, dim, count, generator)
     centre = inside[farthest_points(inside, count).indices]
     sheets = _fitted(inside, centre, dim, degree, bandwidth)
-    sheets = sheets.subset((sheets.lean < LEANING).nonzero().squeeze(1))
+    sheets = _trusted(sheets)
     placed = {} if hull is None else {"mean": hull.mean, "hull": hull.basis}
-    return FittedSheets(LocalPolynomialConstraint(sheets.charts, *_supports(sheets), **placed), residual, bandwidth.ladder[int(bandwidth.step.median())], degree)
+    return FittedSheets(LocalPolynomialConstraint(sheets.charts, *_supports(sheets), **placed), residual, int(sheets.count.median()), degree)
 
 
 def _least(dim: int, degree: int) -> int:
@@ -135,7 +136,37 @@ def _fitted(points: Tensor, centre: Tensor, dim: int, degree: int, bandwidth: Ba
     tree, step = Tree(points) if tree is None else tree, bandwidth.at(centre)
     groups = [(step == number).nonzero().squeeze(1) for number in range(len(bandwidth.ladder))]
     parts = [fit_sheets(points, centre[rows], dim, k, degree, tree=tree) for rows, k in zip(groups, bandwidth.ladder, strict=True) if len(rows)]
-    return joined(parts).subset(torch.argsort(torch.cat(groups)))
+    return _mended(points, joined(parts).subset(torch.argsort(torch.cat(groups))), centre, degree, tree)
+
+
+def _mended(points: Tensor, sheets: Sheets, centre: Tensor, degree: int, tree: Tree) -> Sheets:
+    """Rough sheets, most often across two sheets of M, fitted again to more points, among which two sheets tell themselves apart; kept where smoother."""
+    rough = _rough(sheets).nonzero().squeeze(1)
+    for larger in (2, 4):
+        if not len(rough):
+            break
+        k = min(larger * int(sheets.count.median()), len(points))
+        again = fit_sheets(points, centre[rough], sheets.charts.dim, k, degree, tree=tree)
+        better = again.spread < 0.5 * sheets.spread[rough]
+        if bool(better.any()):
+            sheets = sheets.replaced(rough[better], again.subset(better.nonzero().squeeze(1)))
+        rough = rough[~better]
+    return sheets
+
+
+def _rough(sheets: Sheets) -> Tensor:
+    return (sheets.spread > FLAT * sheets.charts.radius) & (sheets.spread > ROUGH * sheets.spread.median())
+
+
+def _trusted(sheets: Sheets) -> Sheets:
+    """Without the sheets beside their points (strays), and without rough ones whose centre lies in the support of another."""
+    beside, rough = sheets.lean >= LEANING, _rough(sheets)
+    smooth = (~beside & ~rough).nonzero().squeeze(1)
+    if not len(smooth):
+        return sheets
+    held = torch.zeros_like(beside)
+    held[pairs_within(sheets.charts.centre, sheets.charts.centre[smooth], _supports(sheets)[0][smooth])[0]] = True
+    return sheets.subset((~beside & ~(rough & held)).nonzero().squeeze(1))
 
 
 def _supports(sheets: Sheets) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ class Sheets:
 
     `spread`: root mean square height of its neighbours off the sheet, per normal; `gap`: the least height of points over it that are on no part of it
     (infinite without such points); `lean`: distance of the neighbours' mean from the centre along the tangents, over the radius (0 inside, .4 at an edge);
-    `leverage`: variance of the height at the centre, in units of the variance of one point's.
+    `leverage`: variance of the height at the centre, in units of the variance of one point's; `count` of neighbours.
     """
 
     charts: GraphCharts
@@ -44,10 +44,21 @@ class Sheets:
     gap: Tensor
     lean: Tensor
     leverage: Tensor
+    count: Tensor
 
     def subset(self, kept: Tensor) -> Sheets:
         """The sheets with the numbers `kept` (m,) alone."""
-        return Sheets(self.charts.subset(kept), self.spread[kept], self.gap[kept], self.lean[kept], self.leverage[kept])
+        return Sheets(self.charts.subset(kept), *(getattr(self, name)[kept] for name in _TOLD))
+
+    def replaced(self, rows: Tensor, others: Sheets) -> Sheets:
+        """The sheets, those in `rows` (m,) taken from the others."""
+        old, new = self.charts, others.charts
+        parts = {name: getattr(old, name).index_copy(0, rows, getattr(new, name)) for name in ("centre", "tangent", "radius", "heights")}
+        charts = GraphCharts(parts["centre"], parts["tangent"], parts["radius"], heights=parts["heights"], degree=old.degree)
+        return Sheets(charts, *(getattr(self, name).index_copy(0, rows, getattr(others, name)) for name in _TOLD))
+
+
+_TOLD = ("spread", "gap", "lean", "leverage", "count")
 
 
 def coefficients(dim: int, degree: int) -> int:
@@ -70,7 +81,7 @@ def joined(parts: list[Sheets]) -> Sheets:
     degree = parts[0].charts.degree
     charts = [part.charts for part in parts]
     centre, tangent, radius, heights = (torch.cat([getattr(c, name) for c in charts]) for name in ("centre", "tangent", "radius", "heights"))
-    told = (torch.cat([getattr(part, name) for part in parts]) for name in ("spread", "gap", "lean", "leverage"))
+    told = (torch.cat([getattr(part, name) for part in parts]) for name in _TOLD)
     return Sheets(GraphCharts(centre, tangent, radius, heights=heights, degree=degree), *told)
 
 
@@ -187,4 +198,4 @@ def _measured(charts: GraphCharts, around: Tensor, chosen: Tensor, weight: Tenso
     off = over & (size > torch.maximum(OFF * charts.radius, OFF_NOISE * spread).unsqueeze(1))
     gap = torch.where(off, size, torch.inf).amin(1)
     mean = (z.gather(1, chosen.unsqueeze(2).expand(-1, -1, z.shape[2])) * counted.unsqueeze(2)).sum(1) / count.unsqueeze(1)
-    return Sheets(charts, spread, gap, mean.norm(dim=1) / charts.radius, leverage)
+    return Sheets(charts, spread, gap, mean.norm(dim=1) / charts.radius, leverage, count)
