@@ -140,9 +140,9 @@ def test_unusable_points(points):
 
 
 def test_a_checkpoint_takes_the_training_up_again(tmp_path, monkeypatch):
-    whole = learn(CIRCLE, checkpoint=tmp_path / "whole.pt")
-    resumed = learn(CIRCLE, checkpoint=tmp_path / "whole.pt")
+    whole = learn(CIRCLE, constraint="neural", checkpoint=tmp_path / "whole.pt")
+    resumed = learn(CIRCLE, constraint="neural", checkpoint=tmp_path / "whole.pt")
     assert torch.equal(whole.project(PROBES).points, resumed.project(PROBES).points)
     (tmp_path / "torn.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:100])
     with pytest.raises(CheckpointError, match="delete it"):
-        learn(CIRCLE, checkpoint=tmp_path / "torn.pt")
+        learn(CIRCLE, constraint="neural", checkpoint=tmp_path / "torn.pt")

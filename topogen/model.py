@@ -135,8 +135,8 @@ def fit(
         closed: M has no boundary, whatever the data look like; they are gaps then (floods on land, M the sphere), and no gate is set.
         context: integer labels (n,) or vectors (n, c), one per point, that a diffusion or flow is to depend on.
         density_settings: steps, batch, rate of the training of a diffusion or flow.
-        constraint: how the constraint is learned: "neural" by denoising; "local" by local polynomials, nothing trained: the better one on clean clouds, the
-            worse one where the noise is about 1 % of the diameter; "auto" is "neural".
+        constraint: "local": local polynomials, nothing trained; "neural": a network trained by denoising, which is better where the noise is about 1 % of
+            the diameter; "auto" takes local polynomials where held-out points lie on them to .2 % of the diameter, and the better one of both elsewhere.
         quiet: no progress bar.
 
     Raises InvalidInputError for unusable points or names, NotSupportedError for charts above dimension 3, DivergenceError when training fails.

@@ -175,11 +175,7 @@ def _projector_change(field: Field, x: Tensor, at: Frame, rest: Tensor, i: int) 
 
 
 def _contract(field: Field, x: Tensor, direction: Tensor, output: Tensor) -> Tensor:
-    """output^t D^2F[direction, .] (n, D): the gradient of <output, DF[direction]>, by the field's own `second_derivative` where it has one."""
-    own = getattr(field, "second_derivative", None)
-    if own is not None:
-        found: Tensor = own(x, direction, output)
-        return found
+    """output^t D^2F[direction, .] (n, D): the gradient of <output, DF[direction]>."""
 
     def slope(y: Tensor) -> Tensor:
         return torch.func.jvp(field, (y,), (direction,))[1]

@@ -75,8 +75,8 @@ def dimension_certificate(manifold: Manifold, points: Tensor, *, min_gap: float 
     low, high = -quantile(-gap, share), quantile(tilt, share)
     kept = float(frame.values[:, manifold.codim - 1].min())
     holds = low >= min_gap and high <= max_tilt
-    full = quantile(frame.value.norm(dim=-1), share)
-    return DimensionCertificate(manifold.dim, len(points), low, high, kept, float(frame.residual.max()), full, holds, min_gap, max_tilt, share)
+    full, residual = quantile(frame.value.norm(dim=-1), share), float(manifold.kept_residual(points).max())
+    return DimensionCertificate(manifold.dim, len(points), low, high, kept, residual, full, holds, min_gap, max_tilt, share)
 
 
 def _gap(values: Tensor, codim: int) -> Tensor:

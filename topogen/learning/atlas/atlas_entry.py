@@ -11,7 +11,7 @@ from topogen.entry_tables import Table
 from topogen.errors import NotSupportedError
 from topogen.learning.atlas.fit import SAMPLES, learn_atlas
 from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest
-from topogen.learning.implicit.implicit_entry import learn_implicit
+from topogen.learning.implicit.choice import fit_constraint
 from topogen.manifolds.atlas.atlas import Atlas
 from topogen.manifolds.atlas.saved_atlas import build_cover, describe_cover, part
 from topogen.saving import Saved
@@ -35,7 +35,7 @@ def atlas_entry(kinds: Callable[[], Table[ManifoldKind]]) -> ManifoldKind:
 
 
 def _fit(request: ManifoldRequest) -> FittedManifold:
-    sheet = learn_implicit(request)
+    sheet = fit_constraint(request)
     found = learn_atlas(sheet.manifold, sheet.anchors, generator=request.generator, quiet=request.quiet)
     return FittedManifold(found.atlas, sheet.anchors, (*sheet.notes, *found.notes), sheet.training)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from topogen.geometry.clouds.neighbours import Tree
 from topogen.geometry.frames import apply
-from topogen.learning.implicit.local_sheets import Sheets, fit_sheets
+from topogen.learning.implicit.local_sheets import LocalSheets, fit_sheets
 
 __all__ = ["FLAT", "Bandwidth", "choose_bandwidth", "heights"]
 
@@ -56,7 +56,7 @@ def choose_bandwidth(points: Tensor, anchors: Tensor, dim: int, degree: int, fir
     while bool(going.any()) and int(GROWTH * ladder[-1]) + 1 <= LARGEST_SHARE * len(points):
         ladder.append(int(GROWTH * ladder[-1]) + 1)
         rows = going.nonzero().squeeze(1)
-        new = fit_sheets(points, anchors[rows], dim, ladder[-1], degree, tree=tree)
+        new = fit_sheets(points, anchors[rows], dim, ladder[-1], degree, base=ladder[0], tree=tree)
         sheets.append(sheets[-1].replaced(rows, new))
         agrees = torch.stack([_agree(new, old.subset(rows), sigma) for old in sheets[:-1]]).all(0)
         going = going.index_put((rows,), agrees)
@@ -64,28 +64,30 @@ def choose_bandwidth(points: Tensor, anchors: Tensor, dim: int, degree: int, fir
     return Bandwidth(anchors, step, tuple(ladder), sigma)
 
 
-def _first_flat(points: Tensor, anchors: Tensor, dim: int, degree: int, k: int, tree: Tree) -> tuple[list[int], list[Sheets]]:
+def _first_flat(points: Tensor, anchors: Tensor, dim: int, degree: int, k: int, tree: Tree) -> tuple[list[int], list[LocalSheets]]:
     """The first k whose sheets are ten times wider than high, or else the flattest: below the width of the noise sheets stand in its directions, and agree."""
-    k, best, found = min(k, len(points)), torch.inf, None
-    while found is None or k <= LARGEST_SHARE * len(points):
+    k = min(k, len(points))
+    flattest = (_flatness(sheets := fit_sheets(points, anchors, dim, k, degree, tree=tree)), k, sheets)
+    height = flattest[0]
+    while FLAT < height <= ROUGHER * flattest[0] and (k := int(GROWTH * k) + 1) <= LARGEST_SHARE * len(points):
         sheets = fit_sheets(points, anchors, dim, k, degree, tree=tree)
-        height = float((sheets.spread / sheets.charts.radius).median())
-        if height < best:
-            best, found = height, (k, sheets)
-        if height <= FLAT or height > ROUGHER * best:
-            break
-        k = int(GROWTH * k) + 1
-    assert found is not None
-    return [found[0]], [found[1]]
+        height = _flatness(sheets)
+        if height < flattest[0]:
+            flattest = (height, k, sheets)
+    return [flattest[1]], [flattest[2]]
 
 
-def _agree(new: Sheets, old: Sheets, sigma: float) -> Tensor:
+def _flatness(sheets: LocalSheets) -> float:
+    return float((sheets.spread / sheets.charts.radius).median())
+
+
+def _agree(new: LocalSheets, old: LocalSheets, sigma: float) -> Tensor:
     off = heights(old, new.charts.centre).square().sum(1)
     normals = new.charts.ambient_dim - new.charts.dim
     return off <= TAU**2 * normals * sigma**2 * old.leverage
 
 
-def heights(sheets: Sheets, x: Tensor) -> Tensor:
+def heights(sheets: LocalSheets, x: Tensor) -> Tensor:
     """Heights (K, r) of one point of x (K, h) over each sheet."""
     charts, ids = sheets.charts, torch.arange(len(x))
     return apply(charts.normal.mT, x - charts.decode(ids, charts.encode(ids, x)))

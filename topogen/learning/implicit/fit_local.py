@@ -10,28 +10,23 @@ Fan, Gijbels (1996), Local polynomial modelling and its applications; Aizenbud, 
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from topogen.errors import DivergenceError, InvalidInputError
+from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.dimension import AffineHull
 from topogen.geometry.clouds.farthest_points import farthest_points
 from topogen.geometry.clouds.neighbours import Tree, nearest, pairs_within
-from topogen.learning.base import FittedManifold, ManifoldRequest
 from topogen.learning.implicit.bandwidth import FLAT, Bandwidth, choose_bandwidth, heights
-from topogen.learning.implicit.fit import gate_of, hull_of
-from topogen.learning.implicit.local_sheets import Sheets, coefficients, fit_sheets, joined
-from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.learning.implicit.local_sheets import LocalSheets, coefficients, fit_sheets, joined
 from topogen.manifolds.implicit.local_constraint import LocalPolynomialConstraint
 
-__all__ = ["FittedSheets", "fit_local_constraint", "fit_local_implicit"]
+__all__ = ["HIGHEST_DIM", "FittedSheets", "fit_local_constraint"]
 
 HIGHEST_DIM = 4
-# Sheets that hold a point, on average, by dimension: enough to blend, few enough to be fast.
+# LocalSheets that hold a point, on average, by dimension: enough to blend, few enough to be fast.
 ACTIVE = {1: 4, 2: 8, 3: 14, 4: 24}
 PER_SHEET, MOST_SHEETS = 4, 20_000
 DEGREES = (3, 2)
@@ -49,42 +44,6 @@ class FittedSheets:
     residual: float
     neighbours: int
     degree: int
-
-
-@torch.no_grad()
-def fit_local_implicit(request: ManifoldRequest) -> FittedManifold:
-    """The zero set of local polynomials behind the points of a request, gated where the data end.
-
-    Raises InvalidInputError as `fit_local_constraint` does and where the points fill their hull, DivergenceError where the data do not project onto the sheets.
-    """
-    began, points = time.perf_counter(), request.points
-    hull = hull_of(points, request.dim)
-    fitted = fit_local_constraint(points, request.dim, hull=hull, generator=request.generator)
-    size = float((points - points.mean(0)).norm(dim=1).square().mean().sqrt())
-    manifold = ImplicitManifold(fitted.constraint, request.dim, predictor_steps=1, max_step=float(fitted.constraint.support.max()), scale=size)
-    found = manifold.project(points)
-    anchors = found.points[found.converged]
-    if len(anchors) < 0.5 * len(points):
-        raise DivergenceError(f"only {len(anchors)} of {len(points)} points project onto the local polynomials; use constraint='neural'")
-    if request.boundary:
-        manifold.gate = gate_of(anchors, request.dim)
-    seconds = round(time.perf_counter() - began, 3)
-    notes = _notes(fitted, hull.dim, points, request.boundary)
-    return FittedManifold(manifold, anchors[: request.most_anchors], notes, _summary(fitted, seconds))
-
-
-def _summary(fitted: FittedSheets, seconds: float) -> dict[str, Any]:
-    count = fitted.constraint.charts.count
-    return {"sheets": count, "neighbours": fitted.neighbours, "degree": fitted.degree, "held_out_residual": fitted.residual, "seconds": seconds}
-
-
-def _notes(fitted: FittedSheets, hull_dim: int, points: Tensor, boundary: bool) -> tuple[str, ...]:
-    hull = (f"hull: {hull_dim} of {points.shape[1]} linear directions carry more than noise",) if hull_dim < points.shape[1] else ()
-    sheets = (
-        f"constraint: {fitted.constraint.charts.count} sheets of degree {fitted.degree} over {fitted.neighbours} neighbours, chosen by held-out points,"
-        f" which are {fitted.residual:.3g} off them (root mean square)",
-    )
-    return (*hull, *sheets, *(("boundary: the zero set is gated to where the data are",) if boundary else ()))
 
 
 @torch.no_grad()
@@ -131,15 +90,16 @@ def _chosen(points: Tensor, dim: int, count: int, generator: torch.Generator | N
     return bandwidth, degree, square**0.5
 
 
-def _fitted(points: Tensor, centre: Tensor, dim: int, degree: int, bandwidth: Bandwidth, tree: Tree | None = None) -> Sheets:
+def _fitted(points: Tensor, centre: Tensor, dim: int, degree: int, bandwidth: Bandwidth, tree: Tree | None = None) -> LocalSheets:
     """Sheets around centres (K, h), each over as many neighbours as the bandwidth says there."""
     tree, step = Tree(points) if tree is None else tree, bandwidth.at(centre)
     groups = [(step == number).nonzero().squeeze(1) for number in range(len(bandwidth.ladder))]
-    parts = [fit_sheets(points, centre[rows], dim, k, degree, tree=tree) for rows, k in zip(groups, bandwidth.ladder, strict=True) if len(rows)]
+    first = bandwidth.ladder[0]
+    parts = [fit_sheets(points, centre[rows], dim, k, degree, base=first, tree=tree) for rows, k in zip(groups, bandwidth.ladder, strict=True) if len(rows)]
     return _mended(points, joined(parts).subset(torch.argsort(torch.cat(groups))), centre, degree, tree)
 
 
-def _mended(points: Tensor, sheets: Sheets, centre: Tensor, degree: int, tree: Tree) -> Sheets:
+def _mended(points: Tensor, sheets: LocalSheets, centre: Tensor, degree: int, tree: Tree) -> LocalSheets:
     """Rough sheets, most often across two sheets of M, fitted again to more points, among which two sheets tell themselves apart; kept where smoother."""
     rough = _rough(sheets).nonzero().squeeze(1)
     for larger in (2, 4):
@@ -154,11 +114,11 @@ def _mended(points: Tensor, sheets: Sheets, centre: Tensor, degree: int, tree: T
     return sheets
 
 
-def _rough(sheets: Sheets) -> Tensor:
+def _rough(sheets: LocalSheets) -> Tensor:
     return (sheets.spread > FLAT * sheets.charts.radius) & (sheets.spread > ROUGH * sheets.spread.median())
 
 
-def _trusted(sheets: Sheets) -> Sheets:
+def _trusted(sheets: LocalSheets) -> LocalSheets:
     """Without the sheets beside their points (strays), and without rough ones whose centre lies in the support of another."""
     beside, rough = sheets.lean >= LEANING, _rough(sheets)
     smooth = (~beside & ~rough).nonzero().squeeze(1)
@@ -169,7 +129,7 @@ def _trusted(sheets: Sheets) -> Sheets:
     return sheets.subset((~beside & ~(rough & held)).nonzero().squeeze(1))
 
 
-def _supports(sheets: Sheets) -> tuple[Tensor, Tensor]:
+def _supports(sheets: LocalSheets) -> tuple[Tensor, Tensor]:
     """R (K,), the distance of the `ACTIVE`-th centre, and H (K,), at most half the height of what is off the sheet."""
     centre = sheets.charts.centre
     wide = nearest(centre, min(ACTIVE[sheets.charts.dim], len(centre) - 1))[0][:, -1]

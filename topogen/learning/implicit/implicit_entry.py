@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from topogen.errors import NotSupportedError
-from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest
+from topogen.learning.base import ManifoldKind
+from topogen.learning.implicit.choice import fit_constraint
 from topogen.learning.implicit.constraint_network import ConstraintNetwork
-from topogen.learning.implicit.fit import fit_implicit
-from topogen.learning.implicit.fit_local import fit_local_implicit
 from topogen.manifolds.atlas.graph_charts import GraphCharts
 from topogen.manifolds.atlas.saved_atlas import part
 from topogen.manifolds.implicit.boundary_gate import Gate
@@ -21,21 +20,10 @@ from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.manifolds.implicit.local_constraint import LocalPolynomialConstraint
 from topogen.saving import Saved
 
-__all__ = ["ENTRY", "learn_implicit"]
+__all__ = ["ENTRY"]
 
 _SIZES = ("outputs", "width", "depth")
 _NUMBERS = ("dim", "ambient_dim", "predictor_steps", "max_step", "max_iterations", "scale", "full_tolerance", "closest")
-
-
-def learn_implicit(request: ManifoldRequest) -> FittedManifold:
-    """The zero set of the constraint that is asked for: local polynomials, or a network."""
-    if request.constraint == "local":
-        return fit_local_implicit(request)
-    found = fit_implicit(
-        request.points, request.dim, boundary=request.boundary, pieces=request.mixed, settings=request.settings, generator=request.generator,
-        checkpoint=request.checkpoint, quiet=request.quiet,
-    )  # fmt: skip
-    return FittedManifold(found.manifold, found.anchors[: request.most_anchors], found.notes, found.summary())
 
 
 def _describe(manifold: ImplicitManifold) -> Saved:
@@ -70,7 +58,8 @@ def _build_constraint(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
         charts = GraphCharts(
             held["centre"], held["tangent"], held["radius"], extent=held["extent"], heights=held["heights"], degree=int(config["sheets"]["degree"])
         )
-        return LocalPolynomialConstraint(charts, tensors["sheets.support"])
+        own = part(tensors, "sheets.")
+        return LocalPolynomialConstraint(charts, own["support"], own["thickness"], mean=own["mean"], hull=own["hull"])
     state, sizes = part(tensors, "network."), config["network"]
     network = ConstraintNetwork(state["centre"], float(state["scale"]), state["hull"], *(int(sizes[name]) for name in _SIZES)).double()
     network.load_state_dict(state)
@@ -84,9 +73,9 @@ def _finite(value: float) -> float | None:
 
 ENTRY = ManifoldKind(
     "implicit",
-    "the zero set of a constraint learned by denoising",
+    "the zero set of a constraint: local polynomials, or a network trained by denoising",
     lambda thing: isinstance(thing, ImplicitManifold),
     _describe,
     _build,
-    learn_implicit,
+    fit_constraint,
 )

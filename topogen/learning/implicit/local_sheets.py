@@ -19,11 +19,11 @@ from topogen.geometry.clouds.neighbours import Tree, local_pca
 from topogen.geometry.frames import orthonormal
 from topogen.manifolds.atlas.graph_charts import GraphCharts, monomials, powers
 
-__all__ = ["Sheets", "coefficients", "fit_sheets", "joined"]
+__all__ = ["LocalSheets", "coefficients", "fit_sheets", "joined"]
 
 ACROSS = 4.0
 POOL = 3.0
-ROUNDS = 2
+ROUNDS, FASTEST = 2, 2.5
 LEAST_WEIGHT = 1e-3
 OFF, OFF_NOISE = 0.2, 6.0
 GAP, FEWEST = 0.2, 0.25
@@ -31,7 +31,7 @@ _ELEMENTS = 4_000_000
 
 
 @dataclass(frozen=True)
-class Sheets:
+class LocalSheets:
     """Sheets (`charts`) of K neighbourhoods, what is known of each, (K,), in data units.
 
     `spread`: root mean square height of its neighbours off the sheet, per normal; `gap`: the least height of points over it that are on no part of it
@@ -46,16 +46,16 @@ class Sheets:
     leverage: Tensor
     count: Tensor
 
-    def subset(self, kept: Tensor) -> Sheets:
+    def subset(self, kept: Tensor) -> LocalSheets:
         """The sheets with the numbers `kept` (m,) alone."""
-        return Sheets(self.charts.subset(kept), *(getattr(self, name)[kept] for name in _TOLD))
+        return LocalSheets(self.charts.subset(kept), *(getattr(self, name)[kept] for name in _TOLD))
 
-    def replaced(self, rows: Tensor, others: Sheets) -> Sheets:
+    def replaced(self, rows: Tensor, others: LocalSheets) -> LocalSheets:
         """The sheets, those in `rows` (m,) taken from the others."""
         old, new = self.charts, others.charts
         parts = {name: getattr(old, name).index_copy(0, rows, getattr(new, name)) for name in ("centre", "tangent", "radius", "heights")}
         charts = GraphCharts(parts["centre"], parts["tangent"], parts["radius"], heights=parts["heights"], degree=old.degree)
-        return Sheets(charts, *(getattr(self, name).index_copy(0, rows, getattr(others, name)) for name in _TOLD))
+        return LocalSheets(charts, *(getattr(self, name).index_copy(0, rows, getattr(others, name)) for name in _TOLD))
 
 
 _TOLD = ("spread", "gap", "lean", "leverage", "count")
@@ -67,31 +67,41 @@ def coefficients(dim: int, degree: int) -> int:
 
 
 @torch.no_grad()
-def fit_sheets(points: Tensor, centre: Tensor, dim: int, k: int, degree: int, *, tree: Tree | None = None) -> Sheets:
-    """Sheets around centres (K, h), on or near the points (n, h) float64, each fitted to k of them."""
+def fit_sheets(points: Tensor, centre: Tensor, dim: int, k: int, degree: int, *, base: int | None = None, tree: Tree | None = None) -> LocalSheets:
+    """Sheets around centres (K, h), on or near the points (n, h) float64, each fitted to k of them; the first fit, which tells tangents and other sheets
+    apart, to `base` of them (k when None)."""
     tree = Tree(points) if tree is None else tree
+    base = k if base is None else min(base, k)
     pool = min(int(POOL * k) + 1, len(points))
     size = max(1, _ELEMENTS // (pool * max(points.shape[1], coefficients(dim, degree))))
-    parts = [_fit(points, part, dim, min(k, len(points)), degree, tree.nearest(part, pool)[1]) for part in centre.split(size)]
+    parts = [_fit(points, part, dim, _sizes(min(base, len(points)), min(k, len(points))), degree, tree.nearest(part, pool)[1]) for part in centre.split(size)]
     return joined(parts)
 
 
-def joined(parts: list[Sheets]) -> Sheets:
+def joined(parts: list[LocalSheets]) -> LocalSheets:
     """The sheets of all parts, of one degree, in their order."""
     degree = parts[0].charts.degree
     charts = [part.charts for part in parts]
     centre, tangent, radius, heights = (torch.cat([getattr(c, name) for c in charts]) for name in ("centre", "tangent", "radius", "heights"))
     told = (torch.cat([getattr(part, name) for part in parts]) for name in _TOLD)
-    return Sheets(GraphCharts(centre, tangent, radius, heights=heights, degree=degree), *told)
+    return LocalSheets(GraphCharts(centre, tangent, radius, heights=heights, degree=degree), *told)
 
 
-def _fit(points: Tensor, centre: Tensor, dim: int, k: int, degree: int, pool: Tensor) -> Sheets:
-    around = points[pool]
-    tangent = local_pca(points, pool[:, :k]).frames[..., :dim]
-    charts = GraphCharts(centre, tangent, _first_radius(around[:, :k], centre, tangent), degree=degree)
-    charts, chosen, weight, leverage = _refitted(charts, around, k, None)
-    other = _on_other_sheets(charts, around, chosen, centre)
-    for _ in range(ROUNDS):
+def _sizes(base: int, k: int) -> list[int]:
+    """Neighbours of the rounds: from the first sheet on they grow by at most `FASTEST`, because a sheet says little far beyond its own neighbours."""
+    sizes = [base]
+    while FASTEST * sizes[-1] < k:
+        sizes.append(int(FASTEST * sizes[-1]))
+    return [*sizes, *[k] * ROUNDS]
+
+
+def _fit(points: Tensor, centre: Tensor, dim: int, sizes: list[int], degree: int, pool: Tensor) -> LocalSheets:
+    around, base = points[pool], sizes[0]
+    tangent = local_pca(points, pool[:, :base]).frames[..., :dim]
+    charts = GraphCharts(centre, tangent, _first_radius(around[:, :base], centre, tangent), degree=degree)
+    charts, chosen, weight, leverage = _refitted(charts, around[:, : int(POOL * base) + 1], base, None)
+    other = torch.zeros(pool.shape, dtype=torch.bool).scatter(1, chosen, _on_other_sheets(charts, around, chosen, centre))
+    for k in sizes[1:]:
         ids, zero = torch.arange(len(centre)), points.new_zeros(len(centre), dim)
         foot, tangent = charts.decode(ids, zero), orthonormal(charts.jacobian(ids, zero))
         charts, chosen, weight, leverage = _refitted(_carried(charts, foot, tangent), around, k, other)
@@ -113,29 +123,27 @@ def _refitted(charts: GraphCharts, around: Tensor, k: int, other: Tensor | None)
 
 
 def _on_other_sheets(charts: GraphCharts, around: Tensor, chosen: Tensor, centre: Tensor) -> Tensor:
-    """Mask (K, m) of points that a gap divides from the centre: the heights of all neighbours off one sheet come in clusters, and they are in another.
+    """Mask (K, k) of chosen points that a gap divides from the centre: the heights of all of them off one sheet come in clusters, and they are in another.
 
-    Heights are taken along their leading principal direction. A gap is wider than `GAP` of their range and `OFF` of the radius of the sheet.
+    Heights are taken along their leading principal direction. A gap is wider than `GAP` of their range and half of `OFF` of the radius of the sheet.
     """
-    _, height = _over(charts, around)
-    index = chosen.unsqueeze(2).expand(-1, -1, height.shape[2])
-    near = height.gather(1, index)
+    height = _over(charts, around)[1]
+    near = height.gather(1, chosen.unsqueeze(2).expand(-1, -1, height.shape[2]))
     middle = near.mean(1, keepdim=True)
     leading = torch.linalg.svd((near - middle).mT @ (near - middle))[0][..., :1]
-    line = ((height - middle) @ leading).squeeze(2)
+    line = ((near - middle) @ leading).squeeze(2)
     own = ((_over(charts, centre.unsqueeze(1))[1] - middle) @ leading).squeeze(2)
-    order = line.gather(1, chosen).sort(dim=1).values
+    order = line.sort(dim=1).values
     step = order.diff(dim=1)
     wide = step > torch.maximum(GAP * (order[:, -1:] - order[:, :1]), OFF / 2 * charts.radius.unsqueeze(1))
     # What is beyond a gap is a sheet when it is many points; single ones are the tails of the noise.
     beyond = int(FEWEST / 2 * chosen.shape[1])
     wide[:, :beyond] = wide[:, wide.shape[1] - beyond :] = False
-    # The cluster of the centre lies between the nearest wide gaps on its two sides; a sheet keeps at least a quarter of its neighbours.
+    # The cluster of the centre lies between the nearest wide gaps on its two sides.
     low = torch.where(wide & (order[:, 1:] <= own), order[:, 1:] - step / 2, -torch.inf).amax(1, keepdim=True)
     high = torch.where(wide & (order[:, :-1] >= own), order[:, :-1] + step / 2, torch.inf).amin(1, keepdim=True)
     apart = (line < low) | (line > high)
-    enough = (~apart).sum(1, keepdim=True) >= max(FEWEST * chosen.shape[1], 1.5 * charts.heights.shape[-1])
-    return apart & enough
+    return apart & ((~apart).sum(1, keepdim=True) >= FEWEST * chosen.shape[1])
 
 
 def _first_radius(around: Tensor, centre: Tensor, tangent: Tensor) -> Tensor:
@@ -187,7 +195,7 @@ def _solved(charts: GraphCharts, around: Tensor, chosen: Tensor, weight: Tensor)
     return GraphCharts(charts.centre, charts.tangent, radius, heights=(inverse @ right).mT, degree=charts.degree), (inverse @ squared @ inverse)[:, 0, 0]
 
 
-def _measured(charts: GraphCharts, around: Tensor, chosen: Tensor, weight: Tensor, leverage: Tensor) -> Sheets:
+def _measured(charts: GraphCharts, around: Tensor, chosen: Tensor, weight: Tensor, leverage: Tensor) -> LocalSheets:
     z, height = _over(charts, around)
     size, normals = height.norm(dim=-1), height.shape[2]
     counted = (weight > 0).double()
@@ -198,4 +206,4 @@ def _measured(charts: GraphCharts, around: Tensor, chosen: Tensor, weight: Tenso
     off = over & (size > torch.maximum(OFF * charts.radius, OFF_NOISE * spread).unsqueeze(1))
     gap = torch.where(off, size, torch.inf).amin(1)
     mean = (z.gather(1, chosen.unsqueeze(2).expand(-1, -1, z.shape[2])) * counted.unsqueeze(2)).sum(1) / count.unsqueeze(1)
-    return Sheets(charts, spread, gap, mean.norm(dim=1) / charts.radius, leverage, count)
+    return LocalSheets(charts, spread, gap, mean.norm(dim=1) / charts.radius, leverage, count)

@@ -1,8 +1,9 @@
 """Ghosts: pieces of a zero set where no data are.
 
-Uniform starts in the bounding box of the data, enlarged by 10 %, are projected. One that converges farther than three covering radii from the
-data is a ghost. The covering radius is read off the data themselves: cut at random into halves, it is the 99 % quantile of the distance from a
-point to the other half (a maximum would let one outlier hide every ghost; halving and the quantile nearly cancel on an evenly covered surface).
+Uniform starts in the bounding box of the data, enlarged by 10 %, are projected (for blended local polynomials: in their supports alone). One that
+converges farther than three covering radii from the data is a ghost. The covering radius is read off the data themselves: cut at random into halves, it is
+the 99 % quantile of the distance from a point to the other half (a maximum would let one outlier hide every ghost; halving and the quantile nearly cancel
+on an evenly covered surface).
 The share of ghosts among all starts gets a Wilson interval,
 
     (p + z^2/2n +- z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n) .
@@ -28,6 +29,7 @@ __all__ = ["GhostAudit", "audit", "held_out_radius", "wilson_interval"]
 FAR = 3.0
 MARGIN = 0.1
 QUANTILE = 0.99
+DRAWS = 20
 EXAMPLES = 10
 
 
@@ -57,7 +59,7 @@ def audit(manifold: Manifold, points: Tensor, *, n_starts: int = 10_000, generat
     cloud = points.detach().double()
     threshold = FAR * held_out_radius(cloud, generator)
     quick = manifold.with_fast_projection(gated=False)
-    projection = quick.project(_starts(cloud, n_starts, generator))
+    projection = quick.project(_starts(manifold, cloud, threshold, n_starts, generator))
     landed = projection.points[projection.converged]
     inside = manifold.inside_boundary(landed)
     distance = nearest_distance(landed[inside], cloud)
@@ -84,8 +86,20 @@ def wilson_interval(hits: int, trials: int, z: float = 1.959964) -> tuple[float,
     return max(0.0, centre - half) if hits else 0.0, min(1.0, centre + half) if hits < trials else 1.0
 
 
-def _starts(cloud: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
-    low, high = cloud.amin(0), cloud.amax(0)
-    margin = MARGIN * (high - low) / 2
-    draw = torch.rand(n, cloud.shape[1], dtype=torch.float64, generator=generator).to(cloud.device)
-    return low - margin + (high - low + 2 * margin) * draw
+def _starts(manifold: Manifold, cloud: Tensor, threshold: float, n: int, generator: torch.Generator | None) -> Tensor:
+    """Uniform in the enlarged bounding box; for a constraint made of supports, outside of which it has no zeros, inside the supports only."""
+    covered = getattr(manifold.constraint, "covered", None)
+    if covered is None:
+        low, high = cloud.amin(0), cloud.amax(0)
+        margin = MARGIN * (high - low) / 2
+        draw = torch.rand(n, cloud.shape[1], dtype=torch.float64, generator=generator).to(cloud.device)
+        return low - margin + (high - low + 2 * margin) * draw
+    found: list[Tensor] = []
+    for _ in range(DRAWS):
+        rows = torch.randint(len(cloud), (n,), generator=generator)
+        draw = torch.rand(n, cloud.shape[1], dtype=torch.float64, generator=generator)
+        around = cloud[rows] + 2 * threshold * (2 * draw - 1)
+        found.append(around[covered(around)])
+        if sum(map(len, found)) >= n:
+            break
+    return torch.cat([*found, cloud[torch.randint(len(cloud), (n,), generator=generator)]])[:n]

@@ -73,7 +73,9 @@ def claims_about(subject: ManifoldInput, samples: Tensor, against: Tensor | None
     if manifold.constraint is not None:
         say(f"dimension certificate at {min(CERTIFIED, len(samples))} samples")
         certificate = dimension_certificate(manifold, samples[:CERTIFIED])
-        claims += [certificate.to_claim(), _residual(certificate.kept_residual, manifold.tolerance(torch.float64), certificate.count)]
+        # Blended sheets have their rank by construction: a spectrum that could not be another certifies nothing.
+        claims += [] if hasattr(manifold.constraint, "covered") else [certificate.to_claim()]
+        claims.append(_residual(certificate.kept_residual, manifold.tolerance(torch.float64), certificate.count))
         if subject.points is not None:
             say("ghost audit")
             claims.append(_ghosts(manifold, subject.points, generator))

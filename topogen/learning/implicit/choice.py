@@ -1,0 +1,190 @@
+"""Which constraint: local polynomials, or a network where they are not good enough, chosen and judged on points that neither was fitted to.
+
+The points are divided into three parts: most to fit, a tenth to choose with, a tenth to judge with, raw as they are. Local polynomials cost next to nothing and
+are fitted first. Where the root mean square distance of the points to choose with is below `CLEAN` of the diameter, nothing else is tried. Otherwise a network
+is trained as well, and the one with the smaller mean square distance is taken; a point that does not project counts with its distance to the nearest
+fitted one. Local polynomials are then fitted again to both parts. What is handed over is measured on the points to judge with, in units of the noise.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from topogen.errors import DivergenceError, InvalidInputError
+from topogen.geometry.clouds.neighbours import nearest
+from topogen.geometry.clouds.scales import diameter, noise_level
+from topogen.learning.base import FittedManifold, ManifoldRequest
+from topogen.learning.implicit.fit import fit_implicit, gate_of, hull_of
+from topogen.learning.implicit.fit_local import HIGHEST_DIM, FittedSheets, fit_local_constraint
+from topogen.manifolds.implicit.boundary_gate import Gate
+from topogen.manifolds.implicit.implicit import ImplicitManifold
+
+__all__ = ["Division", "fit_constraint", "held_out_distances"]
+
+CLEAN = 2e-3
+UNDERFIT = 3.0
+SHARE, MOST, FEWEST = 0.1, 1000, 10
+LOST, WIDER, WIDEST = 0.01, 1.3, 4.0
+
+
+@dataclass(frozen=True)
+class Division:
+    """Points to `fit` to, to `choose` with and to `judge` with; the same points three times where there are too few to divide."""
+
+    fit: Tensor
+    choose: Tensor
+    judge: Tensor
+
+    @property
+    def both(self) -> Tensor:
+        """The points to fit to and to choose with."""
+        return self.fit if self.fit is self.choose else torch.cat([self.fit, self.choose])
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    name: str
+    manifold: ImplicitManifold
+    notes: tuple[str, ...]
+    summary: dict[str, Any]
+
+
+def fit_constraint(request: ManifoldRequest) -> FittedManifold:
+    """The implicit manifold that a request asks for, `request.constraint` being "local", "neural" or "auto"."""
+    began = time.perf_counter()
+    parts = _divided(request)
+    best, tried = _chosen(request, parts)
+    notes = (*best.notes, *tried)
+    if request.boundary:
+        notes = (*notes, _set_gate(best.manifold, parts))
+    judged, warning = _judged(best.manifold, parts, request)
+    found = best.manifold.project(request.points)
+    anchors = found.points[found.converged]
+    if len(anchors) < 0.5 * len(request.points):
+        raise DivergenceError(f"only {len(anchors)} of {len(request.points)} points project onto the manifold; look at the advice of the inspection")
+    summary = best.summary | {"constraint": best.name, "held_out": judged, "seconds": round(time.perf_counter() - began, 3)}
+    return FittedManifold(best.manifold, anchors[: request.most_anchors], (*notes, *warning), summary)
+
+
+def _divided(request: ManifoldRequest) -> Division:
+    points, apart = request.points, min(int(SHARE * len(request.points)), MOST)
+    if apart < FEWEST:
+        return Division(points, points, points)
+    order = torch.randperm(len(points), generator=request.generator)
+    return Division(points[order[2 * apart :]], points[order[:apart]], points[order[apart : 2 * apart]])
+
+
+def _chosen(request: ManifoldRequest, parts: Division) -> tuple[_Candidate, tuple[str, ...]]:
+    if request.constraint == "neural":
+        return _neural(request, parts), ()
+    if request.constraint == "local":
+        return _local(request, parts.both), ()
+    why = _why_not_local(request)
+    if why:
+        return _neural(request, parts), (f"constraint: neural, because {why}",)
+    try:
+        local = _local(request, parts.fit)
+    except (InvalidInputError, DivergenceError) as error:
+        return _neural(request, parts), (f"constraint: neural, because local polynomials do not fit ({error})",)
+    off = _distances(local.manifold, parts.choose, parts.fit)
+    level, size = float(off.square().mean().sqrt()), diameter(parts.fit)
+    if level <= CLEAN * size:
+        reason = f"held-out points are {level:.3g} off it (root mean square), {level / size:.2%} of the diameter"
+        return _local(request, parts.both), (f"constraint: local polynomials; {reason}; a network was not tried",)
+    neural = _neural(request, parts)
+    other = float(_distances(neural.manifold, parts.choose, parts.fit).square().mean().sqrt())
+    told = f"held-out points are {level:.4g} off local polynomials and {other:.4g} off a network (root mean square)"
+    if other < level:
+        return neural, (f"constraint: neural; {told}",)
+    return _local(request, parts.both), (f"constraint: local polynomials; {told}",)
+
+
+def _why_not_local(request: ManifoldRequest) -> str:
+    if request.dim > HIGHEST_DIM:
+        return f"local polynomials are made for dimensions up to {HIGHEST_DIM}"
+    return "the data have pieces of several dimensions" if request.mixed else ""
+
+
+def _local(request: ManifoldRequest, points: Tensor) -> _Candidate:
+    hull = hull_of(points, request.dim)
+    fitted = fit_local_constraint(points, request.dim, hull=hull, generator=request.generator)
+    size = float((points - points.mean(0)).norm(dim=1).square().mean().sqrt())
+    manifold = ImplicitManifold(fitted.constraint, request.dim, predictor_steps=1, max_step=float(fitted.constraint.support.max()), scale=size)
+    notes = (f"hull: {hull.dim} of {points.shape[1]} linear directions carry more than noise",) if hull.dim < points.shape[1] else ()
+    return _Candidate("local", manifold, (*notes, _told(fitted)), _summary(fitted))
+
+
+def _told(fitted: FittedSheets) -> str:
+    count = fitted.constraint.charts.count
+    return f"constraint: {count} sheets, polynomials of degree {fitted.degree} over {fitted.neighbours} neighbours (median), Lepski's rule"
+
+
+def _summary(fitted: FittedSheets) -> dict[str, Any]:
+    return {"sheets": fitted.constraint.charts.count, "neighbours": fitted.neighbours, "degree": fitted.degree}
+
+
+def _neural(request: ManifoldRequest, parts: Division) -> _Candidate:
+    found = fit_implicit(
+        parts.fit, request.dim, boundary=request.boundary, pieces=request.mixed, settings=request.settings, generator=request.generator,
+        checkpoint=request.checkpoint, quiet=request.quiet,
+    )  # fmt: skip
+    notes = tuple(note for note in found.notes if not note.startswith("boundary:"))
+    return _Candidate("neural", found.manifold, notes, found.summary())
+
+
+def held_out_distances(manifold: ImplicitManifold, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances (n,) of points (n, D) to the zero set without its gate, and a mask (n,) of those that do not project onto it."""
+    found = manifold.with_fast_projection(gated=False).project(points)
+    return (found.points - points).norm(dim=1), ~found.converged
+
+
+def _distances(manifold: ImplicitManifold, points: Tensor, fitted: Tensor) -> Tensor:
+    off, lost = held_out_distances(manifold, points)
+    return torch.where(lost, nearest(fitted, 1, points)[0][:, 0], off) if bool(lost.any()) else off
+
+
+def _judged(manifold: ImplicitManifold, parts: Division, request: ManifoldRequest) -> tuple[dict[str, float | int], tuple[str, ...]]:
+    """Distances of the points to judge with, and a warning where they are farther than noise and scale explain."""
+    off, lost = held_out_distances(manifold, parts.judge)
+    level = float(torch.where(lost, torch.nan, off).square().nanmean().sqrt()) if not bool(lost.all()) else float("inf")
+    judged: dict[str, float | int] = {"points": len(off), "distance": level, "lost": float(lost.double().mean())}
+    floor = CLEAN * diameter(parts.fit)
+    if level > UNDERFIT * floor:
+        noise = noise_level(parts.fit, request.dim, generator=request.generator)
+        judged["noise"] = noise.noise
+        floor = max(floor, noise.noise * manifold.codim**0.5)
+    if level <= UNDERFIT * floor and judged["lost"] <= LOST:
+        return judged, ()
+    text = (
+        f"underfit: held-out points are {level:.3g} off the manifold (root mean square), {level / floor:.1f} times what noise and scale explain, and"
+        f" {judged['lost']:.1%} do not project onto it; more points, another dim or the other constraint may help"
+    )
+    warnings.warn(text, RuntimeWarning, stacklevel=6)
+    return judged, (text,)
+
+
+def _set_gate(manifold: ImplicitManifold, parts: Division) -> str:
+    """Gate the manifold so that at most `LOST` of the held-out points lie outside, with a wider radius if need be; the note says what was done."""
+    bare = manifold.with_fast_projection(gated=False)
+    anchors, held = (found.points[found.converged] for found in (bare.project(parts.fit), bare.project(parts.choose)))
+    gate = first = gate_of(anchors, manifold.dim)
+    outside = _outside(gate, held, bare)
+    while outside > LOST and gate.radius <= WIDEST * first.radius:
+        gate = Gate(gate.get_buffer("anchors"), WIDER * gate.radius, gate.minimum)
+        outside = _outside(gate, held, bare)
+    if outside <= LOST:
+        manifold.gate = gate
+        wider = f", {gate.radius / first.radius:.1f} times the usual radius" if gate is not first else ""
+        return f"boundary: the zero set is gated to where the data are ({outside:.1%} of held-out points outside{wider})"
+    manifold.gate = None
+    return f"boundary: no gate, because even the widest one loses {outside:.1%} of held-out points"
+
+
+def _outside(gate: Gate, points: Tensor, manifold: ImplicitManifold) -> float:
+    return float((~gate(points, manifold.tangent_basis)).double().mean()) if len(points) else 0.0
