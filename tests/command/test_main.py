@@ -134,7 +134,9 @@ def test_verify_confirms(capsys, cloud):
     assert document(capsys, "verify", cloud, "--expect", "1,1")["verdict"] == "CONFIRMED"
 
 
-def test_verify_a_model_on_a_grid_and_against_a_name(capsys, model):
+def test_verify_a_model_on_a_grid_and_against_a_name(capsys, cloud, tmp_path):
+    model = str(tmp_path / "network")
+    assert call(capsys, "fit", cloud, "-o", model, "--constraint", "neural", "--steps", "150", "--quiet")[0] == 0
     code, out, _ = call(capsys, "verify", model, "--against", "circle", "--grid", 64, "--json", "--quiet")
     found = json.loads(out)
     assert code == 0

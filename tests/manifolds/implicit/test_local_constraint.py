@@ -38,6 +38,13 @@ def test_the_jacobian_is_that_of_differences_and_of_autograd():
     assert (auto - rows).abs().max() < 1e-12
 
 
+def test_transforms_of_functions_see_the_same_derivatives():
+    f, x = klein_bottle(), near(10, 3)
+    rows, v = f.value_and_jacobian(x)[1], torch.randn(10, 4, generator=seeded(5), dtype=x.dtype)
+    assert (torch.func.jvp(f, (x,), (v,))[1] - (rows @ v.unsqueeze(2)).squeeze(2)).abs().max() < 1e-12
+    assert (torch.func.vjp(f, x)[1](v)[0] - (rows.mT @ v.unsqueeze(2)).squeeze(2)).abs().max() < 1e-12
+
+
 def test_the_jacobian_where_supports_are_thin():
     """Two plates: the weights end at half the gap between them."""
     f, h = plates(0.3), 1e-6
