@@ -138,7 +138,8 @@ def run(
         samples = model.sample(n_samples, generator=torch.Generator().manual_seed(seed))
         mesh, no_mesh = _mesh(model, points)
     with clock("verify"):
-        found = verify(model, against=points, expect=expect, fields=fields, seed=seed, budget=budget, fill=True)
+        known: dict[str, Any] = {"samples": samples, "inspection": inspection}
+        found = verify(model, against=points, expect=expect, fields=fields, seed=seed, budget=budget, fill=True, **known)
     certificate = None
     if model.manifold.charts is not None:
         with clock("certify"):
