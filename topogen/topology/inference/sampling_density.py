@@ -51,7 +51,7 @@ def sampling_density(points: Tensor, most: int | None = None) -> SamplingDensity
     points = points.detach().to(device="cpu", dtype=torch.float64)
     count = min(NEIGHBOURS, len(points) - 1)
     rows = torch.arange(len(points)) if most is None else even_rows(len(points), most)
-    distances, near = nearest(points, count + 1, points[rows])
+    distances, near = nearest(points, count + 1, points if len(rows) == len(points) else points[rows])
     own = distances[:, -1]
     theirs = own if len(rows) == len(points) else _of_neighbours(points, near[:, 1:].unique(), count)
     lonely = own > LONELY * theirs[near[:, 1:]].median(1).values
