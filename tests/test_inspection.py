@@ -260,3 +260,36 @@ def test_inspection_is_frozen():
     assert isinstance(found, Inspection)
     with pytest.raises(AttributeError):
         found.dim = 3
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    for name in ("topogen.inspection", "topogen.geometry.clouds.scales", "topogen.geometry.clouds.dimension"):
+        monkeypatch.setattr(f"{name}.LOCAL_ROWS", 600)
+
+
+def test_of_many_points_all_are_asked_for_duplicates_pieces_and_outliers(few_rows, without_homology):
+    g = generator(4)
+    x = torch.cat([sphere(4000, g), 0.3 * sphere(1500, g) + 3, torch.tensor([[9.0, 0, 0]], dtype=torch.float64)])
+    found = inspect(torch.cat([x, x[:3]]))
+    assert (found.n, found.duplicates, found.outliers, found.dim, found.has_boundary) == (5501, 3, 1, 2, False)
+    assert found.components == 2 and "pieces of 4000, 1501" in found.components_reason
+    assert found.to_dict() == inspect(torch.cat([x, x[:3]])).to_dict()
+
+
+def test_of_many_points_boundary_and_scales_are_those_of_some(few_rows, without_homology):
+    g = generator(5)
+    half = sphere(16_000, g)
+    half = half[half[:, 2] > 0]
+    found = inspect(noise(half, 0.01, g))
+    assert found.has_boundary and found.noise == pytest.approx(0.01, rel=0.2) and found.boundary_fraction > 0.01
+
+
+def test_strata_of_many_points_hold_every_point_near_them(few_rows, monkeypatch, without_homology):
+    g = generator(6)
+    x = torch.cat([sphere(3000, g), sphere(3000, g) + torch.tensor([1.0, 0, 0])])
+    monkeypatch.setattr(module, "LOCAL_ROWS", 3000)
+    found = inspect(x)
+    assert len(found.strata) == 1 and found.strata[0].size == len(found.strata[0].points) > 300
+    off = (found.strata[0].points - torch.tensor([0.5, 0, 0])) @ torch.tensor([1.0, 0, 0], dtype=torch.float64)
+    assert off.abs().max() < 2 * found.strata[0].width

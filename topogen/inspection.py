@@ -3,6 +3,10 @@
 The order of the questions: repairs -> affine hull at the noise level -> dimension -> scales -> boundary -> singular strata -> homology -> components.
 Everything after the hull is measured in the hull's coordinates, in units of the data. Orientability is read off homology: a closed d-manifold with
 c components has top Betti number c over Z/2 always, over Z/3 exactly when every component is orientable (Hatcher 2002, Algebraic Topology, theorem 3.26).
+
+Up to 20,000 distinct points (`LOCAL_ROWS`) every point is looked at in every respect. Of more, so many drawn at random stand for all where a statistic is
+local: dimension, noise, spacing and reach are asked at them with all points for neighbours, boundary and singular strata are looked for in the cloud
+of them alone. Duplicates, components, evenness and outliers are always those of all points, so that the whole grows like n log n.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.dimension import AffineHull, DimensionEstimate, affine_hull, estimate_dimension
 from topogen.geometry.clouds.neighbours import components, nearest
-from topogen.geometry.clouds.scales import Scales, boundary_points, estimate_scales
+from topogen.geometry.clouds.point_clouds import LOCAL_ROWS, random_rows
+from topogen.geometry.clouds.scales import PLANE_NEIGHBOURS, Scales, boundary_points, estimate_scales
 from topogen.points import clean
 from topogen.points.cleaning import Repairs
 from topogen.topology.inference.homology import Homology, homology
@@ -124,6 +129,7 @@ def inspect(
 class _Form:
     """What geometry says of a cloud: `hull` and coordinates `inside` it, dimension, scales, mask of boundary points, singular strata in the hull.
 
+    `boundary` is about the points that were looked at: all, or `LOCAL_ROWS` of them.
     `closed`: None where several local dimensions are present, which have boundary points of their own.
     """
 
@@ -142,15 +148,29 @@ def _form(cloud: Tensor, dim: int | None, generator: torch.Generator) -> _Form:
     n, ambient = cloud.shape
     hull = affine_hull(cloud)
     inside = hull.coordinates(cloud) if dim is None or dim <= hull.dim else cloud
-    dimension = estimate_dimension(cloud, generator=generator)
+    dimension = estimate_dimension(cloud, hull=hull, generator=generator)
     chosen = dimension.dim if dim is None else dim
     _check(n, ambient, chosen)
     scales = estimate_scales(inside, chosen, generator=generator)
-    boundary = boundary_points(inside, chosen, k=scales.k)
+    some = inside if n <= LOCAL_ROWS else inside[random_rows(n, LOCAL_ROWS, generator).to(inside.device)]
+    # planes as wide as those of k neighbours in the whole cloud
+    boundary = boundary_points(some, chosen, k=scales.k if len(some) == n else max(PLANE_NEIGHBOURS, scales.k * len(some) // n))
     mixed = len(dimension.mixed) > 1
-    has_boundary = int(boundary.sum()) > max(1.0, (MIXED_BOUNDARY_SHARE if mixed else BOUNDARY_SHARE) * n)
-    strata = tuple(replace(stratum, points=cloud[stratum.rows]) for stratum in find_strata(inside, chosen))
+    has_boundary = int(boundary.sum()) > max(1.0, (MIXED_BOUNDARY_SHARE if mixed else BOUNDARY_SHARE) * len(some))
+    strata = tuple(replace(stratum, points=cloud[stratum.rows]) for stratum in _spread(find_strata(some, chosen), some, inside))
     return _Form(hull, inside, dimension, chosen, scales, boundary, has_boundary, None if mixed or strata else not has_boundary, strata)
+
+
+def _spread(strata: tuple[Stratum, ...], some: Tensor, points: Tensor) -> Iterator[Stratum]:
+    """Strata of `some` of the points with the rows of all points to which the nearest of some is theirs."""
+    if not strata or len(some) == len(points):
+        yield from strata
+        return
+    near = nearest(some, 1, points)[1][:, 0]
+    for stratum in strata:
+        mine = torch.zeros(len(some), dtype=torch.bool, device=points.device)
+        mine[stratum.rows] = True
+        yield replace(stratum, rows=mine[near].nonzero().squeeze(1))
 
 
 def _findings(cloud: Tensor, form: _Form, topology: Homology, repairs: Repairs) -> Inspection:
@@ -212,7 +232,9 @@ def _components(points: Tensor, scales: Scales) -> tuple[int, str]:
     if number == 1:
         return 1, f"{how} is connected"
     sizes = labels.bincount().sort(descending=True).values.tolist()
-    gap = min(_separation(points[labels == c], points[labels != c]) for c in range(min(number, 20)))
+    # the largest of them need not ask where all others do: a distance is the same from both sides
+    asking = [c for c in range(min(number, 20)) if number > 20 or c != int(labels.bincount().argmax())]
+    gap = min(_separation(points[labels == c], points[labels != c]) for c in asking)
     return number, f"{how}: pieces of {', '.join(map(str, sizes[:10]))} points, {gap:.3g} apart at the closest ({gap / scales.spacing:.1f} spacings)"
 
 

@@ -20,10 +20,12 @@ from topogen.distributions.density_table import DENSITIES
 from topogen.distributions.energy.energy import Energy
 from topogen.entry_tables import Table
 from topogen.errors import CheckpointError, InvalidInputError, NotSupportedError
+from topogen.geometry.clouds.dimension import affine_hull
 from topogen.inspection import Inspection, inspect
 from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest
 from topogen.learning.manifold_table import MANIFOLDS
 from topogen.manifolds.base import Manifold, Projection
+from topogen.manifolds.in_subspace import InSubspace
 from topogen.points import as_points, clean, distinct
 from topogen.saving import read_folder, write_folder
 from topogen.training.trainer import Settings
@@ -34,6 +36,8 @@ __all__ = ["Model", "fit", "load"]
 DEFAULT_MANIFOLD, DEFAULT_DENSITY = "implicit", "uniform"
 CONSTRAINTS = ("auto", "local", "neural")
 _ANCHORS = 20_000
+# Above so many coordinates a cloud is learned in those of its affine hull; below, the linear directions beyond it cost little.
+_WIDE = 20
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,8 @@ def fit(
         inspection = inspect(cloud, dim=dim, generator=generator) if inspection is None else inspection
         _check_dimension("density", entry, inspection.dim, "density='energy'")
         _check_dimension("manifold", kind, inspection.dim, f"manifold={DEFAULT_MANIFOLD!r}")
-        fitted = _fitted(kind, cloud, inspection, closed, generator, constraint=constraint, settings=settings, checkpoint=file, quiet=quiet)
+        learn = _fitted_in_hull if cloud.shape[1] > _WIDE and (kind.name, entry.name) == (DEFAULT_MANIFOLD, DEFAULT_DENSITY) else _fitted
+        fitted = learn(kind, cloud, inspection, closed, generator, constraint=constraint, settings=settings, checkpoint=file, quiet=quiet)
     found = entry.fit(DensityRequest(cloud, fitted.manifold, fitted.anchors, generator, context, density_settings, _beside(file), quiet))
     notes = (*_chosen(manifold, density), *fitted.notes, *found.notes)
     return Model(fitted.manifold, found.distribution, fitted.anchors[:_ANCHORS], inspection.to_dict() if inspection else {}, notes, fitted.training)
@@ -166,6 +171,22 @@ def _fitted(kind: ManifoldKind, cloud: Tensor, found: Inspection, closed: bool, 
         raise InvalidInputError(f"manifold: {kind.name!r} is a kind that is given, not fitted; pass a Manifold")
     boundary, mixed = found.has_boundary and not closed, len(found.dimension.mixed) > 1
     return kind.fit(ManifoldRequest(cloud, found.dim, generator, boundary=boundary, mixed=mixed, most_anchors=_ANCHORS, **training))
+
+
+def _fitted_in_hull(kind: ManifoldKind, cloud: Tensor, found: Inspection, closed: bool, generator: torch.Generator, **training: Any) -> FittedManifold:
+    """As `_fitted`, in the coordinates of the affine hull at the noise level (of one dimension more than M at least), and brought back from there.
+
+    Of the densities only the uniform one and of the manifolds only the plain zero set are told how to live there.
+    """
+    ambient, hull = cloud.shape[1], affine_hull(cloud)
+    kept = max(hull.dim, found.dim + 1)
+    if kept >= ambient:
+        return _fitted(kind, cloud, found, closed, generator, **training)
+    basis = torch.cat([hull.basis, hull.complement], 1)[:, :kept]
+    inner = _fitted(kind, (cloud - hull.mean) @ basis, found, closed, generator, **training)
+    manifold = InSubspace(inner.manifold, hull.mean, basis)
+    note = f"hull: {kept} of {ambient} linear directions carry more than noise; learned in their coordinates, in which lengths are the same"
+    return FittedManifold(manifold, manifold.embedded(inner.anchors), (note, *inner.notes), inner.training)
 
 
 def _given(cloud: Tensor, manifold: Manifold, density: Density) -> FittedManifold:

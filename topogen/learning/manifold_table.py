@@ -5,7 +5,8 @@ from topogen.learning.atlas.atlas_entry import atlas_entry
 from topogen.learning.base import ManifoldKind
 from topogen.learning.implicit.implicit_entry import ENTRY as IMPLICIT
 from topogen.learning.shape_entry import ENTRY as SHAPE
+from topogen.learning.subspace_entry import subspace_entry
 
 __all__ = ["MANIFOLDS"]
 
-MANIFOLDS: Table[ManifoldKind] = Table("topogen.manifolds", ManifoldKind, (IMPLICIT, atlas_entry(lambda: MANIFOLDS), SHAPE))
+MANIFOLDS: Table[ManifoldKind] = Table("topogen.manifolds", ManifoldKind, (IMPLICIT, atlas_entry(lambda: MANIFOLDS), SHAPE, subspace_entry(lambda: MANIFOLDS)))

@@ -11,6 +11,7 @@ from topogen.manifolds.base import Manifold, Projection
 from topogen.manifolds.geodesic_solver import GeodesicSolver
 from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.manifolds.in_subspace import InSubspace
 from topogen.manifolds.local_polynomial import LocalPolynomialManifold, fit_local_polynomials
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "GeodesicSolver",
     "GraphCharts",
     "ImplicitManifold",
+    "InSubspace",
     "Manifold",
     "Projection",
     "LocalPolynomialManifold",

@@ -45,6 +45,8 @@ class Manifold(geoopt.Manifold):
     `gate`: where M ends, None without one.
     `constraint`: F, where M is a zero set {F = 0}, None elsewhere. Such a manifold has, like `ImplicitManifold`, also `outputs`, `scale`, `full_tolerance`,
     `value`, `frame`, `spectrum`, `kept_residual`, `full_residual` and `tilt`.
+    `core`: M in the coordinates of an affine subspace of R^D that it lies in, None where M is not given so. Such a manifold has, like `InSubspace`, also
+    `coordinates`, `embedded` and `with_height`.
     `charts`: the charts that cover M, None without any. Such a manifold has, like `Atlas`, also `members`, `holds`, `decode`, `stretch` and `stretches`.
     `closed_form`: whether M has exact uniform samples `sample(n, generator=)` (n, D) and its d-dimensional `volume`.
     """
@@ -61,6 +63,7 @@ class Manifold(geoopt.Manifold):
         self.gate: Gate | None = None
         self.constraint: Callable[[Tensor], Tensor] | None = None
         self.charts: Charts | None = None
+        self.core: Manifold | None = None
 
     @abc.abstractmethod
     def _project(self, x: Tensor) -> Projection:

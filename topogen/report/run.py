@@ -26,6 +26,7 @@ from topogen.distributions.density_table import DENSITIES
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError, MissingDependencyError, TopogenError
+from topogen.geometry.clouds.dimension import affine_hull
 from topogen.inspection import Inspection, inspect
 from topogen.manifolds.implicit.boundary_gate import half_ball_centroid
 from topogen.model import Model, fit
@@ -141,7 +142,8 @@ def run(
         samples = model.sample(n_samples, generator=torch.Generator().manual_seed(seed))
         mesh, no_mesh = _mesh(model, points)
     with clock("verify"):
-        found = verify(model, against=points, expect=expect, fields=fields, seed=seed, budget=budget, fill=True)
+        known: dict[str, Any] = {"samples": samples, "inspection": inspection}
+        found = verify(model, against=points, expect=expect, fields=fields, seed=seed, budget=budget, fill=True, **known)
     certificate = None
     if model.manifold.charts is not None:
         with clock("certify"):
@@ -202,18 +204,20 @@ def _draw_distribution(place: Path, outcome: Outcome, points: Tensor) -> None:
 
 
 def _draw_topology(found: Inspection, points: Tensor, path: Path) -> None:
-    """The bars behind the Betti numbers of the cloud, over the first field, and the loops around its holes."""
+    """The bars behind the Betti numbers of the cloud, over the first field, and the loops around its holes, both of the cloud in its affine hull."""
     diagram = next(iter(found.homology.diagrams.values()))
-    draw_topology(path, diagram, points, loops(points), found.homology.scale, f"the cloud: {found.homology.rule}")
+    draw_topology(path, diagram, points, loops(affine_hull(points).coordinates(points)), found.homology.scale, f"the cloud: {found.homology.rule}")
 
 
 def _edge(model: Model) -> Callable[[Tensor], Tensor] | None:
     """Which points (n, D) lie beyond the gate or, on a straight edge, within about a third of its radius; None for a manifold without a gate."""
-    manifold = model.manifold.underlying
+    placed = model.manifold
+    manifold = (placed.core or placed).underlying
     if manifold.gate is None:
         return None
     gate, margin = manifold.gate, half_ball_centroid(manifold.dim) / 2
-    return lambda x: gate.signed(x, manifold.tangent_basis) > -margin
+    inside: Callable[[Tensor], Tensor] = (lambda x: x) if placed.core is None else placed.coordinates  # type: ignore[assignment]
+    return lambda x: gate.signed(inside(x), manifold.tangent_basis) > -margin
 
 
 def _json(path: Path, content: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from topogen.topology.inference.expectations import Expectation, parse_expectati
 from topogen.topology.persistence.budget import Budget
 from topogen.verification.distances import between_clouds
 from topogen.verification.evidence.betti_evidence import BettiEvidence, check_primes, compare_evidence, evidence_of_expectation, filled, signature
-from topogen.verification.evidence.clouds import cloud_evidence
+from topogen.verification.evidence.clouds import Inspected, cloud_evidence
 from topogen.verification.evidence.grid import grid_claim, grid_evidence
 from topogen.verification.evidence.inputs import ManifoldInput, as_cloud, manifold_input, names_topology
 from topogen.verification.evidence.manifolds import FIRST, claims_about, known_evidence, sampled_evidence
@@ -49,6 +49,8 @@ def verify(
     budget: Budget | None = None,
     fill: bool = False,
     grid: int | None = None,
+    samples: Tensor | None = None,
+    inspection: Inspected | None = None,
     quiet: bool = True,
 ) -> Result:
     """Verify that a subject has the homology of a cloud, or an expected one, or both.
@@ -70,6 +72,8 @@ def verify(
             construction, and the verdict is heuristic: the cloud contradicts nothing, and the manifold says what lies between its points.
         grid: for an implicit manifold in R^2 or R^3 (R^4 with few), certify its zero set by so many cells along the longest side of its box as well; 64 to 128
             take a minute or so. Where that proves its Betti numbers (a regular learned constraint), they are the subject's and no samples are judged.
+        samples: points (k, D) that the model was asked for before (`model.sample`): these are judged first, more are drawn where they do not decide.
+        inspection: what `topogen.inspect` found in the cloud `against` over these fields, whose homology is then not computed again.
         quiet: False tells each step on stderr.
 
     Returns a `Result`; its `exit_code` is 0 confirmed, 1 refuted, 4 inconclusive.
@@ -88,10 +92,11 @@ def verify(
         raise InvalidInputError(f"n_samples: expected at least 2 samples, found {n_samples}; leave it None to let the rule ask")
     started = time.perf_counter()
     source = generator if generator is not None else torch.Generator().manual_seed(seed)
-    run = _Run(check_primes(fields), dim, closed, scale, n_samples, budget, source, grid, _silent if quiet else _tell)
+    run = _Run(check_primes(fields), dim, closed, scale, n_samples, budget, source, grid, inspection, _silent if quiet else _tell)
     expected = None if expect is None else parse_expectation(expect)
     data = None if against is None else as_cloud(against, "against")
-    manifold = manifold_input(subject, data, source)
+    drawn = None if samples is None else as_cloud(samples, "samples")
+    manifold = manifold_input(subject, data, source, drawn)
     mesh = as_mesh(subject) if manifold is None else None
     mine, samples, beside = run.of_manifold(manifold, data) if manifold is not None else run.of_points(subject, mesh, data)
     theirs = None if data is None else run.of_data(data, mine)
@@ -128,6 +133,7 @@ class _Run:
     budget: Budget | None
     generator: torch.Generator
     grid: int | None
+    inspection: Inspected | None
     say: Callable[[str], None]
 
     def of_points(self, subject: Any, mesh: tuple[Tensor, Tensor] | None, data: Tensor | None) -> tuple[BettiEvidence, Tensor, list[Claim]]:
@@ -170,11 +176,12 @@ class _Run:
     def of_data(self, data: Tensor, subject: BettiEvidence) -> BettiEvidence:
         """The side of `against`; the dimension of a manifold subject is taken for that of the data."""
         dim = self.dim if self.dim is not None else subject.dim
-        return self._side("against", data, dim if dim is None or dim < data.shape[1] else None)
+        return self._side("against", data, dim if dim is None or dim < data.shape[1] else None, self.inspection)
 
-    def _side(self, name: str, cloud: Tensor, dim: int | None) -> BettiEvidence:
+    def _side(self, name: str, cloud: Tensor, dim: int | None, inspection: Inspected | None = None) -> BettiEvidence:
         self.say(f"homology of {name}: {len(cloud)} points")
-        return cloud_evidence(name, cloud, self.fields, dim=dim, closed=self.closed, scale=self.scale, budget=self.budget, generator=self.generator)
+        known = {"dim": dim, "closed": self.closed, "scale": self.scale, "inspection": inspection}
+        return cloud_evidence(name, cloud, self.fields, **known, budget=self.budget, generator=self.generator)  # type: ignore[arg-type]
 
 
 def _sorted_out(against: Any, expect: Any) -> tuple[Any, Any]:

@@ -145,3 +145,11 @@ def test_a_tree_asked_many_times_answers_as_nearest_does(ambient):
         wanted = nearest(points, 4, queries)
         assert torch.allclose(distances, wanted[0], atol=1e-12)
         assert torch.equal(indices, wanted[1])
+
+
+def test_many_points_are_asked_leaf_by_leaf_with_the_same_answers(monkeypatch):
+    points = torch.rand(300, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    before = nearest(points, 5), nearest(points, 5, points)
+    monkeypatch.setattr("topogen.geometry.clouds.neighbours.MANY", 100)
+    after = nearest(points, 5), nearest(points, 5, points)
+    assert all(torch.equal(a, b) for one, other in zip(before, after, strict=True) for a, b in zip(one, other, strict=True))

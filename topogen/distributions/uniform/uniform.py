@@ -5,7 +5,7 @@
 How it is sampled and how the volume is found depends on what M is: shapes know both in closed form; an atlas draws in its charts (`partition_of_unity`); an
 implicit manifold of dimension up to 3 is drawn patch by patch over its tangent planes (`patches`), or in R^D with D <= 4 through a tube of known Jacobian
 (`tube`), both exact and independent of each other; everything else by tangent random walks from known points and the intrinsic kernel estimate of the volume
-(`mcmc`, `kernel_volume`).
+(`mcmc`, `kernel_volume`). A manifold in an affine subspace is drawn in its coordinates.
 """
 
 from __future__ import annotations
@@ -73,10 +73,12 @@ class Uniform(Distribution):
         validate_args: bool | None = None,
     ) -> None:
         self.manifold = manifold
-        self.method = _choose(manifold, method)
+        self.method = _choose(manifold.core or manifold, method)
         self._points = _checked(manifold, points, self.method)
         self.seed = int(torch.randint(2**62, (), generator=generator)) if seed is None else seed
         self._prepared: Sampler | None = None
+        # the same distribution in the coordinates of the subspace, where M is given in one
+        self._core = None if manifold.core is None else Uniform(manifold.core, points=_inside(manifold, points), method=method, seed=self.seed, volume=volume)
         self._volume = volume
         super().__init__(torch.Size(), torch.Size((manifold.ambient_dim,)), validate_args=validate_args)
 
@@ -95,6 +97,9 @@ class Uniform(Distribution):
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:
         """Points (*sample_shape, D) float64, uniform on M; `generator` None means torch's global generator."""
         shape = torch.Size(sample_shape)
+        if self._core is not None:
+            drawn: Tensor = self.manifold.embedded(self._core.sample(shape, generator))  # type: ignore[operator]
+            return drawn
         with torch.no_grad():
             n = shape.numel()
             points = _closed_sample(self.manifold, n, generator) if self.method == "closed form" else self._sampler().sample(n, generator)
@@ -129,11 +134,18 @@ class Uniform(Distribution):
         return self._prepared
 
     def _measure(self) -> Estimate:
+        if self._core is not None:
+            return self._core.volume
         if self.method == "closed form":
             return Estimate(float(self.manifold.volume), 0.0, "closed form")
         with torch.no_grad():
             sampler = self._sampler()
             return sampler.volume() if isinstance(sampler, MarkovChainUniform) else sampler.volume(torch.Generator().manual_seed(self.seed + 1))
+
+
+def _inside(manifold: Manifold, points: Tensor | None) -> Tensor | None:
+    """Points (n, D) in the coordinates of the subspace that M is given in."""
+    return None if points is None else manifold.coordinates(points.detach().double())  # type: ignore[operator]
 
 
 def _closed_sample(manifold: Manifold, n: int, generator: torch.Generator | None) -> Tensor:
@@ -160,6 +172,7 @@ def _choose(manifold: Manifold, method: str) -> str:
 
 def _checked(manifold: Manifold, points: Tensor | None, method: str) -> Tensor | None:
     if points is None:
+        manifold = manifold.core or manifold
         small = manifold.constraint is not None and manifold.ambient_dim <= LARGEST_AMBIENT
         if method in ("closed form", "charts") or small or manifold.known_points() is not None:
             return None

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.neighbours import local_pca, nearest
+from topogen.geometry.clouds.point_clouds import LOCAL_ROWS, random_rows
 
 __all__ = ["AffineHull", "DimensionEstimate", "affine_hull", "estimate_dimension", "local_dimensions", "two_nn"]
 
@@ -87,7 +88,7 @@ def affine_hull(points: Tensor) -> AffineHull:
     """
     n, ambient = points.shape
     mean = points.mean(0)
-    _, singular, axes = torch.linalg.svd(points - mean, full_matrices=n < ambient)
+    _, singular, axes = torch.linalg.svd(_upright(points - mean), full_matrices=n < ambient)
     values = torch.zeros(ambient, dtype=points.dtype, device=points.device)
     values[: len(singular)] = singular.square() / max(n - 1, 1)
     k = max(4, min(20, n // 20))
@@ -101,16 +102,16 @@ def affine_hull(points: Tensor) -> AffineHull:
     return AffineHull(mean, axes[:kept].mT, axes[kept:].mT, float(dropped.mean().sqrt()) if len(dropped) else 0.0)
 
 
-def estimate_dimension(points: Tensor, *, generator: torch.Generator | None = None) -> DimensionEstimate:
+def estimate_dimension(points: Tensor, *, hull: AffineHull | None = None, generator: torch.Generator | None = None) -> DimensionEstimate:
     """Intrinsic dimension of distinct points (n, D), by local PCA scanned over the neighbourhood size and by TwoNN.
 
-    Both work in the affine hull at the noise level. The generator picks the query points (600 at most).
+    Both work in the affine hull at the noise level, `hull` where it is known. The generator picks the query points (600 at most; 20,000 for TwoNN).
     Raises InvalidInputError for fewer than three points.
     """
     n = len(points)
     if n < 3:
         raise InvalidInputError(f"points: {n} points show no dimension; give at least 3 distinct points")
-    inside = affine_hull(points).coordinates(points)
+    inside = (hull or affine_hull(points)).coordinates(points)
     queries = inside[torch.randperm(n, generator=generator)[:QUERIES].to(inside.device)]
     spectra = _spectra(inside, queries)
     per_k = {k: _largest(_log_ratios(values.median(0).values, k)) for k, values in spectra.items()}
@@ -119,7 +120,7 @@ def estimate_dimension(points: Tensor, *, generator: torch.Generator | None = No
     histogram = _histogram(_log_ratios(spectra[k], k), queries)
     mixed = tuple(d for d, share in histogram.items() if share >= SHARE)
     dim = max(histogram, key=histogram.__getitem__) if mixed and pooled not in mixed and gap >= FAINT else pooled
-    second = two_nn(inside)
+    second = two_nn(inside, generator=generator)
     agreement = math.isfinite(second) and round(second) == dim
     return DimensionEstimate(dim, pooled, second, k, gap, per_k, _plateau(per_k, k), agreement, histogram, mixed)
 
@@ -133,9 +134,13 @@ def local_dimensions(points: Tensor, k: int, among: tuple[int, ...]) -> Tensor:
     return places[ratios[near].mean(1)[:, places].argmax(1)] + 1
 
 
-def two_nn(points: Tensor) -> float:
-    """TwoNN estimate of the dimension of points (n, D); points with a duplicate are left out, nan where fewer than ten remain."""
-    distances = nearest(points, 2)[0]
+def two_nn(points: Tensor, *, generator: torch.Generator | None = None) -> float:
+    """TwoNN estimate of the dimension of points (n, D); points with a duplicate are left out, nan where fewer than ten remain.
+
+    Of more than 20,000 points (`LOCAL_ROWS`) so many ask for their neighbours, picked by the generator.
+    """
+    few = len(points) <= LOCAL_ROWS
+    distances = nearest(points, 2)[0] if few else nearest(points, 3, points[random_rows(len(points), LOCAL_ROWS, generator).to(points.device)])[0][:, 1:]
     distances = distances[distances[:, 0] > 0]
     n = len(distances)
     if n < 10:
@@ -144,6 +149,17 @@ def two_nn(points: Tensor) -> float:
     kept = int(0.9 * n)
     x, y = mu[:kept], -torch.log1p(-torch.arange(1, kept + 1, dtype=mu.dtype, device=mu.device) / n)
     return float((x @ y) / (x @ x)) if float(x @ x) > 0 else math.nan
+
+
+def _upright(centred: Tensor) -> Tensor:
+    """Rows with the same singular values and right singular vectors as `centred` (n, D): of many rows the triangle of its QR decomposition, block by block."""
+    ambient = centred.shape[1]
+    if len(centred) <= max(LOCAL_ROWS, 2 * ambient):
+        return centred
+    triangle = centred[:0]
+    for block in centred.split(max(LOCAL_ROWS, ambient)):
+        triangle = torch.linalg.qr(torch.cat([triangle, block]), mode="r").R
+    return triangle
 
 
 def _spectra(points: Tensor, queries: Tensor) -> dict[int, Tensor]:

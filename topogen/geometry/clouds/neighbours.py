@@ -23,6 +23,7 @@ __all__ = ["LocalFit", "LocalPCA", "Tree", "components", "local_fit", "local_pca
 TREE_DIMENSIONS = 20
 CHUNK_ELEMENTS = 8_000_000
 SPARE = 8
+MANY = 50_000
 
 
 class LocalPCA(NamedTuple):
@@ -53,6 +54,11 @@ class Tree:
         from scipy.spatial import cKDTree
 
         self._tree, self._dtype = cKDTree(points.detach().cpu().numpy()), points.dtype
+
+    @property
+    def leaf_order(self) -> Tensor:
+        """The rows (n,) int64 of the points leaf by leaf."""
+        return torch.from_numpy(self._tree.indices.astype("int64"))
 
     def nearest(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """As `nearest` of the points and queries (q, D), with k at most n."""
@@ -154,7 +160,13 @@ def _search(points: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor
 
 
 def _tree_search(points: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    return Tree(points).nearest(queries, count)
+    tree = Tree(points)
+    if queries is not points or len(points) <= MANY:
+        return tree.nearest(queries, count)
+    # asked leaf by leaf, points next to each other find the tree's nodes still in the processor's cache
+    order = tree.leaf_order.to(points.device)
+    distances, indices = tree.nearest(points[order], count)
+    return torch.empty_like(distances).index_copy_(0, order, distances), torch.empty_like(indices).index_copy_(0, order, indices)
 
 
 def _block_search(points: Tensor, block: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ tau_k the tangential radius of k neighbours: noise does not count. Reach is Fede
     reach(x) = inf_y |y - x|^2 / (2 dist(y - x, T_xM))
 
 over the points moved onto their sheets, with what the noise left on them taken off the distance; pairs from two sheets that come near count as well.
+Of more than 20,000 points (`LOCAL_ROWS`) so many drawn at random are looked at, with all points for neighbours; the others take what the nearest of them has.
 Federer (1959), Curvature measures, theorem 4.18; Aamari et al. (2019), Estimating the reach of a manifold.
 """
 
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.neighbours import LocalFit, LocalPCA, local_fit, local_pca, nearest, terms
+from topogen.geometry.clouds.point_clouds import LOCAL_ROWS, random_rows
 
 __all__ = ["NoiseLevel", "Scales", "boundary_points", "diameter", "estimate_scales", "noise_level"]
 
@@ -61,7 +63,7 @@ class Scales:
 def estimate_scales(points: Tensor, dim: int, *, generator: torch.Generator | None = None) -> Scales:
     """Noise, spacing and reach of distinct points (n, D) near a manifold of dimension `dim`.
 
-    The generator picks the pilot points that choose the neighbourhood size and the partners of the reach.
+    The generator picks the pilot points that choose the neighbourhood size, the points looked at where there are many, and the partners of the reach.
     Raises InvalidInputError for dim outside 1..D or fewer than dim + 2 points.
     """
     n, ambient = points.shape
@@ -70,12 +72,16 @@ def estimate_scales(points: Tensor, dim: int, *, generator: torch.Generator | No
     if n < dim + 2:
         raise InvalidInputError(f"points: {n} points cannot show a manifold of dimension {dim}; give at least {dim + 2}")
     noise, k, resolved, _ = _pilot(points, dim, generator)
-    indices = _thinned(points, k)
-    fit = local_fit(points, points, indices, dim)
-    spacing = _spacing(points, fit, noise, k)
+    queries = points if n <= LOCAL_ROWS else points[random_rows(n, LOCAL_ROWS, generator).to(points.device)]
+    indices = _thinned(points, k, queries)
+    fit = local_fit(points, queries, indices, dim)
+    spacing = _spacing(points, queries, fit, noise, k)
     reach = _reach_under_noise(fit, noise, indices.shape[1], generator)
-    summary = float(reach.quantile(0.05, interpolation="lower"))
-    return Scales(dim, noise, float(spacing.median()), summary, diameter(points), spacing, reach, k, resolved)
+    summaries = float(spacing.median()), float(reach.quantile(0.05, interpolation="lower"))
+    if n > LOCAL_ROWS:
+        near = nearest(queries, 1, points)[1][:, 0]
+        spacing, reach = spacing[near], reach[near]
+    return Scales(dim, noise, *summaries, diameter(points), spacing, reach, k, resolved)
 
 
 def noise_level(points: Tensor, dim: int, *, generator: torch.Generator | None = None) -> NoiseLevel:
@@ -108,7 +114,7 @@ def boundary_points(points: Tensor, dim: int, *, k: int | None = None) -> Tensor
     """
     n = len(points)
     plane = min(k or PLANE_NEIGHBOURS, n - 1)
-    indices = _thinned(points, 1 + max(plane, min(BOUNDARY_NEIGHBOURS, n // 8)))[:, 1:]
+    indices = _thinned(points, 1 + max(plane, min(BOUNDARY_NEIGHBOURS, n // 8)), points)[:, 1:]
     size = max(1, 4_000_000 // (indices.shape[1] * points.shape[1]))
     rows = zip(torch.split(points, size), torch.split(indices, size), strict=True)
     behind, kept, thin = torch.cat([_behind(points, x, part, local_pca(points, part[:, :plane]), dim) for x, part in rows], 1)
@@ -152,14 +158,20 @@ def _pilot(points: Tensor, dim: int, generator: torch.Generator | None) -> Noise
 def _widths(points: Tensor, dim: int, generator: torch.Generator | None) -> Iterator[_Width]:
     """Scan k upwards, until the neighbourhoods are far wider than the residual."""
     chosen = _sample(len(points), PILOT, generator).to(points.device)
-    sizes = _sizes(2 * terms(dim) + 4, len(points))
-    indices = nearest(points, sizes[-1], points[chosen])[1]
-    for k in sizes:
-        fit = local_fit(points, points[chosen], indices[:, :k], dim)
+    for k, indices in _neighbourhoods(points, points[chosen], _sizes(2 * terms(dim) + 4, len(points))):
+        fit = local_fit(points, points[chosen], indices, dim)
         width = _Width(k, float(fit.variance.median().sqrt()), float(fit.radius.median()))
         yield width
         if width.radius > STEADY * width.residual:
             return
+
+
+def _neighbourhoods(points: Tensor, queries: Tensor, sizes: list[int]) -> Iterator[tuple[int, Tensor]]:
+    """Each size k with the k nearest points of every query, (q, k); of a large cloud wide ones are searched for when they are asked for, in part of it."""
+    near = sizes if len(points) <= LOCAL_ROWS else [k for k in sizes if k < 2 * MOST_NEIGHBOURS]
+    indices = nearest(points, near[-1], queries)[1]
+    yield from ((k, indices[:, :k]) for k in near)
+    yield from ((k, _thinned(points, k, queries)) for k in sizes[len(near) :])
 
 
 def _sizes(first: int, n: int) -> list[int]:
@@ -170,20 +182,20 @@ def _sizes(first: int, n: int) -> list[int]:
     return sizes
 
 
-def _thinned(points: Tensor, k: int) -> Tensor:
-    """Neighbourhoods as wide as those of the k nearest points, each point in its own; from every m-th point only where k is 800 or more."""
+def _thinned(points: Tensor, k: int, queries: Tensor) -> Tensor:
+    """Neighbourhoods of queries as wide as those of the k nearest points, themselves among them; from every m-th point only where k is 800 or more."""
     every = max(1, k // MOST_NEIGHBOURS)
-    return nearest(points[::every], k // every, points)[1] * every
+    return nearest(points[::every], k // every, queries)[1] * every
 
 
-def _spacing(points: Tensor, fit: LocalFit, noise: float, k: int) -> Tensor:
+def _spacing(points: Tensor, queries: Tensor, fit: LocalFit, noise: float, k: int) -> Tensor:
     """tau_k k^(-1/d) Gamma(1 + 1/d); where noise does not hide them, set to the mean of the distances found, as evenly spread points need."""
     _, ambient, dim = fit.tangent.shape
     tangential = (fit.radius**2 - (dim + 2) * noise**2).clamp_min(0.1 * fit.radius**2).sqrt()
     spacing: Tensor = tangential * (math.gamma(1 + 1 / dim) * k ** (-1 / dim))
     if noise * math.sqrt(2 * (ambient - dim)) > VISIBLE * float(spacing.median()):
         return spacing
-    return spacing * float((nearest(points, 1)[0].squeeze(1) / spacing.clamp_min(1e-300)).mean())
+    return spacing * float((nearest(points, 2, queries)[0][:, 1] / spacing.clamp_min(1e-300)).mean())
 
 
 def _reach_under_noise(fit: LocalFit, noise: float, k: int, generator: torch.Generator | None) -> Tensor:

@@ -51,11 +51,16 @@ def sampling_density(points: Tensor, most: int | None = None) -> SamplingDensity
     points = points.detach().to(device="cpu", dtype=torch.float64)
     count = min(NEIGHBOURS, len(points) - 1)
     rows = torch.arange(len(points)) if most is None else even_rows(len(points), most)
-    distances, near = nearest(points, count + 1, points[rows])
+    distances, near = nearest(points, count + 1, points if len(rows) == len(points) else points[rows])
     own = distances[:, -1]
-    chosen = near[:, 1:].unique()
-    theirs = torch.zeros(len(points), dtype=torch.float64)
-    theirs[chosen] = nearest(points, count + 1, points[chosen])[0][:, -1]
+    theirs = own if len(rows) == len(points) else _of_neighbours(points, near[:, 1:].unique(), count)
     lonely = own > LONELY * theirs[near[:, 1:]].median(1).values
     rest = own[~lonely]
     return SamplingDensity(float(rest.min()), float(rest.median()), float(rest.max()), int(lonely.sum()))
+
+
+def _of_neighbours(points: Tensor, chosen: Tensor, count: int) -> Tensor:
+    """Distances (n,) to the neighbour number `count` at the `chosen` rows, 0 at the others."""
+    distances = torch.zeros(len(points), dtype=torch.float64)
+    distances[chosen] = nearest(points, count + 1, points[chosen])[0][:, -1]
+    return distances

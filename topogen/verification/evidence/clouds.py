@@ -4,7 +4,7 @@ Where dimension and closedness are not given they are estimated as in `topogen.i
 several dimensions are present), closedness by the absence of boundary points; a set of full dimension has a boundary. What the answer then owes to
 the estimate is said in its assumption, and numbers completed by Poincare duality under an estimated closedness are labelled heuristic. Where sheets cross
 (`topogen.topology.strata.strata`, looked for in up to 20,000 points) the set is no manifold: nothing is completed, and claims beside say where. Elsewhere a
-noisy cloud that stays undecided is looked at a second time without its noise (`denoised`).
+noisy cloud that stays undecided is looked at a second time without its noise (`denoised`). What an inspection of the same cloud has found is taken over.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from topogen.geometry.clouds.dimension import affine_hull, estimate_dimension
+from topogen.geometry.clouds.dimension import DimensionEstimate, affine_hull, estimate_dimension
 from topogen.geometry.clouds.point_clouds import distinct_rows
 from topogen.geometry.clouds.scales import boundary_points, noise_level
 from topogen.topology.inference.homology import Homology, homology
@@ -29,11 +30,30 @@ from topogen.verification.evidence.loop_claims import loops_claim
 from topogen.verification.evidence.singular_sets import strata_claims
 from topogen.verification.verdict import Claim
 
-__all__ = ["cloud_evidence"]
+__all__ = ["Inspected", "cloud_evidence"]
 
 _ENOUGH, _PLENTY = 400, 50_000
 _BOUNDARY_SHARE = 1e-3
 _SEARCHED = 20_000
+
+
+class Inspected(Protocol):
+    """What is taken over of an inspection (`topogen.inspection.Inspection`)."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def hull_dim(self) -> int: ...
+    @property
+    def dimension(self) -> DimensionEstimate: ...
+    @property
+    def has_boundary(self) -> bool: ...
+    @property
+    def strata(self) -> tuple[Stratum, ...]: ...
+    @property
+    def homology(self) -> Homology: ...
 
 
 def cloud_evidence(
@@ -46,15 +66,18 @@ def cloud_evidence(
     scale: float | None = None,
     budget: Budget | None = None,
     generator: torch.Generator | None = None,
+    inspection: Inspected | None = None,
 ) -> BettiEvidence:
     """The side called `name` of a cloud (n, D), by persistent homology in its affine hull at the noise level; `scale` as in `homology`.
 
+    `inspection`: of the same cloud, whose homology is taken over where it asked what is asked here: a smooth set of one dimension, over these fields.
     Raises InvalidInputError for fewer than 12 distinct points, BudgetExceeded before the work starts.
     """
     points = distinct_rows(cloud)
-    read = _read(points, dim, closed, generator)
+    asked = None if closed is not None or scale is not None else _taken_over(inspection, points, dim, fields)
+    read = _read(points, dim, closed, generator) if asked is None else _inspected(asked, points, estimated=dim is None)
     judge = functools.partial(homology, dim=read.dim, fields=fields, scale="auto" if scale is None else scale, budget=budget, generator=generator)
-    found = judge(read.inside, closed=read.closed, crossing=bool(read.strata))
+    found = judge(read.inside, closed=read.closed, crossing=bool(read.strata)) if asked is None else _over(asked.homology, fields)
     if closed is None and read.closed and "closed set" in found.reason:
         found, read = _as_no_manifold(found, read, judge)
     side = _side(name, found, read, estimated=closed is None)
@@ -122,6 +145,25 @@ def _read(points: Tensor, dim: int | None, closed: bool | None, generator: torch
     closed = found < inside.shape[1] and not _has_boundary(inside[some], found, generator)
     kind = "no boundary (none found)" if closed else "a boundary (found)"
     return _Reading(inside, found, closed, f"{kind}, dimension {found}" + (" (estimated)" if dim is None else ""))
+
+
+def _taken_over(found: Inspected | None, points: Tensor, dim: int | None, fields: Sequence[int]) -> Inspected | None:
+    """The inspection where it looked at these distinct points as `_read` would; None elsewhere."""
+    if found is None or len(points) < _ENOUGH or (len(points), dim or found.dim) != (found.n, found.dim):
+        return None
+    smooth = len(found.dimension.mixed) <= 1 and not found.strata and found.dim < found.hull_dim
+    return found if smooth and set(fields) <= set(found.homology.decided) else None
+
+
+def _inspected(found: Inspected, points: Tensor, *, estimated: bool) -> _Reading:
+    kind = "a boundary (found)" if found.has_boundary else "no boundary (none found)"
+    assumption = f"{kind}, dimension {found.dim}" + (" (estimated)" if estimated else "")
+    return _Reading(affine_hull(points).coordinates(points), found.dim, not found.has_boundary, assumption)
+
+
+def _over(found: Homology, fields: Sequence[int]) -> Homology:
+    """What was found over `fields` alone."""
+    return replace(found, decided={p: found.decided[p] for p in fields}, diagrams={p: found.diagrams[p] for p in fields})
 
 
 def _dimension(points: Tensor, generator: torch.Generator | None) -> int | None:

@@ -1,7 +1,8 @@
 """What can be verified: a cloud, a file of one, a manifold, or a model that carries a manifold.
 
 A manifold is turned into samples: a model draws its own, a manifold in closed form its exact ones, any other is sampled uniformly from known points
-of it as starts. A model is recognised by what it has (`manifold`, `sample`), since models live above this room.
+of it as starts. A model is recognised by what it has (`manifold`, `sample`), since models live above this room. A manifold in an affine subspace is judged in
+its coordinates, where it has the same topology, and told where it lies.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -24,17 +25,21 @@ __all__ = ["ManifoldInput", "as_cloud", "is_path", "manifold_input", "names_topo
 
 @dataclass(frozen=True)
 class ManifoldInput:
-    """A manifold, a sampler of it `draw(n, generator) -> (n, D)`, its distribution where it has one, and points known to be near it."""
+    """A manifold, a sampler of it `draw(n, generator) -> (n, D)`, its distribution where it has one, and points known to be near it.
+
+    `placed`: the manifold in all coordinates, where `manifold` is its core in those of a subspace; None elsewhere.
+    """
 
     manifold: Manifold
     draw: Callable[[int, torch.Generator], Tensor]
     distribution: Any
     points: Tensor | None
+    placed: Manifold | None = None
 
     @property
     def name(self) -> str:
         """Kind, dimension and ambient dimension in words."""
-        return f"{type(self.manifold).__name__} of dimension {self.manifold.dim} in R^{self.manifold.ambient_dim}"
+        return f"{type(self.manifold).__name__} of dimension {self.manifold.dim} in R^{(self.placed or self.manifold).ambient_dim}"
 
     @property
     def ground(self) -> Manifold:
@@ -79,12 +84,26 @@ def as_cloud(value: Any, name: str) -> Tensor:
     return as_points(read(value), name=name, minimum=2)
 
 
-def manifold_input(subject: Any, known: Tensor | None, generator: torch.Generator) -> ManifoldInput | None:
+def manifold_input(subject: Any, known: Tensor | None, generator: torch.Generator, drawn: Tensor | None = None) -> ManifoldInput | None:
     """The subject as a manifold with a sampler, or None where it is neither a `Manifold` nor a model.
 
     A model with a density that is not uniform is judged on uniform samples of its manifold: where the density is low they would leave holes.
     `known` are points near it where they have its ambient dimension; the generator seeds the preparation of the sampler.
+    `drawn` (k, D) are samples of a model drawn before, which are given out first where they are uniform.
     """
+    found = _as_it_lies(subject, known, generator, drawn)
+    return found if found is None or found.manifold.core is None else _in_subspace(found)
+
+
+def _in_subspace(subject: ManifoldInput) -> ManifoldInput:
+    """The same in the coordinates of the subspace."""
+    placed, draw = subject.manifold, subject.draw
+    inside: Callable[[Tensor], Tensor] = placed.coordinates  # type: ignore[assignment]
+    points = None if subject.points is None else inside(subject.points)
+    return ManifoldInput(cast(Manifold, placed.core), lambda n, generator: inside(draw(n, generator)), subject.distribution, points, placed)
+
+
+def _as_it_lies(subject: Any, known: Tensor | None, generator: torch.Generator, drawn: Tensor | None) -> ManifoldInput | None:
     if isinstance(subject, Manifold):
         starts = known if _fits(known, subject) else None if subject.closed_form else subject.underlying.known_points()
         distribution = None if subject.closed_form else _uniform(subject, starts, generator)
@@ -92,11 +111,26 @@ def manifold_input(subject: Any, known: Tensor | None, generator: torch.Generato
     manifold = getattr(subject, "manifold", None)
     if not isinstance(manifold, Manifold) or not callable(getattr(subject, "sample", None)):
         return None
+    if drawn is not None and not _fits(drawn, manifold):
+        raise InvalidInputError(f"samples: expected points (k, {manifold.ambient_dim}) of the subject, found shape {tuple(drawn.shape)}")
     starts = known if _fits(known, manifold) else _own_points(subject)
     distribution, draw = getattr(subject, "distribution", None), subject.sample
     if distribution is not None and not hasattr(distribution, "volume"):
-        return manifold_input(manifold, starts, generator)
-    return ManifoldInput(manifold, lambda n, generator: draw(n, generator=generator).detach().double(), distribution, starts)
+        return _as_it_lies(manifold, starts, generator, None)
+    return ManifoldInput(manifold, _after(drawn, lambda n, generator: draw(n, generator=generator).detach().double()), distribution, starts)
+
+
+def _after(drawn: Tensor | None, draw: Callable[[int, torch.Generator], Tensor]) -> Callable[[int, torch.Generator], Tensor]:
+    """A sampler that gives out the points `drawn` before it draws."""
+    left = torch.empty(0, 0) if drawn is None else drawn.detach().double()
+
+    def sampler(n: int, generator: torch.Generator) -> Tensor:
+        nonlocal left
+        first, left = left[:n], left[n:]
+        rest = n - len(first)
+        return first if not rest else draw(rest, generator) if not len(first) else torch.cat([first, draw(rest, generator)])
+
+    return sampler
 
 
 def _fits(points: Tensor | None, manifold: Manifold) -> bool:

@@ -79,13 +79,21 @@ def claims_about(subject: ManifoldInput, samples: Tensor, against: Tensor | None
         if subject.points is not None:
             say("ghost audit")
             claims.append(_ghosts(manifold, subject.points, generator))
-    if against is not None and against.shape[1] == manifold.ambient_dim:
+    whole = subject.placed or manifold
+    if against is not None and against.shape[1] == whole.ambient_dim:
         say("distances to the data")
-        claims += [to_manifold(manifold, against), samples_to_data(samples, against)]
+        claims += [to_manifold(whole, against), samples_to_data(*_alike(subject, samples, against))]
     if not subject.closed:
         claims.append(Claim("the manifold has a boundary (samples stay where the data are)", "heuristic", True))
     say("volume")
     return [*claims, _volume(subject)]
+
+
+def _alike(subject: ManifoldInput, samples: Tensor, against: Tensor) -> tuple[Tensor, Tensor]:
+    """Samples and data in common coordinates that keep their distances: for a manifold in a subspace those of the subspace and the height over it."""
+    if subject.placed is None:
+        return samples, against
+    return torch.cat([samples, samples.new_zeros(len(samples), 1)], 1), subject.placed.with_height(against)  # type: ignore[operator]
 
 
 def _homology(
