@@ -7,6 +7,9 @@ A constraint is judged by its *defects*: data points where the smallest kept sin
 single output could not be chosen, a place where F vanishes to second order). Attempts are made in this order until one has few of them (1 % of the
 data; 5 % with one output, whose mesh is worth more), else the best is taken: one output (closed hypersurfaces of their hull only), the overcomplete
 form with half the identity in it at first, and without.
+
+A tenth of the data, at most 1000 points, is kept apart; their mean distance to what was learned is the *held-out residual*. Above three times what noise
+or .2 % of the diameter account for it says that the constraint underfits, and a note tells so.
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ __all__ = ["Fitted", "fit_implicit", "gate_of"]
 GATE_NEIGHBOURS = 40
 NOISY = 2e-3
 FEW_DEFECTS, FEW_SEAMS = 1e-2, 5e-2
+APART, MOST_APART = 10, 1000
+UNDERFITS = 3.0
 SLACK = 4.0
 Attempt = tuple[bool, float]
 _ATTEMPTS: tuple[Attempt, ...] = ((True, 0.0), (False, 0.5), (False, 0.0))
@@ -45,7 +50,8 @@ _ATTEMPTS: tuple[Attempt, ...] = ((True, 0.0), (False, 0.5), (False, 0.0))
 class Fitted:
     """A learned manifold, the data projected onto it (those that converged), the scales and training behind it, and notes in words.
 
-    `attempts`: per attempt the share of the data with defects; `seconds`: what they all took.
+    `attempts`: per attempt the share of the data with defects; `seconds`: what they all took. `held_out_residual`: mean distance (data units) to the manifold
+    of the points kept apart that project onto it, NaN where there are none; `held_out_lost`: the share that does not.
     """
 
     manifold: ImplicitManifold
@@ -55,12 +61,15 @@ class Fitted:
     notes: tuple[str, ...]
     attempts: tuple[float, ...] = ()
     seconds: float = 0.0
+    held_out_residual: float = math.nan
+    held_out_lost: float = 0.0
 
     def summary(self) -> dict[str, Any]:
-        """Steps, last losses (None where none was measured), rescues, attempts and seconds of the training, as plain values."""
+        """Steps, last losses and held-out residual (None where none was measured), rescues, attempts and seconds of the training, as plain values."""
         report = self.training
-        losses = {name: value if math.isfinite(value) else None for name, value in (("loss", report.loss), ("held_out_loss", report.held_out))}
-        return {"steps": report.steps, **losses, "rescued": report.rescued, "attempts": list(self.attempts), "seconds": round(self.seconds, 3)}
+        measured = {"loss": report.loss, "held_out_loss": report.held_out, "held_out_residual": self.held_out_residual}
+        finite = {name: value if math.isfinite(value) else None for name, value in measured.items()} | {"held_out_lost": self.held_out_lost}
+        return {"steps": report.steps, **finite, "rescued": report.rescued, "attempts": list(self.attempts), "seconds": round(self.seconds, 3)}
 
 
 def fit_implicit(
@@ -79,7 +88,9 @@ def fit_implicit(
     Raises InvalidInputError where the cloud fills its affine hull, DivergenceError when training fails or the data do not project onto what it found.
     """
     hull = _hull(points, dim)
+    points, apart = _split(points, generator)
     scales = estimate_scales(hull.coordinates(points), dim, generator=generator)
+    allowed = UNDERFITS * max(scales.noise * math.sqrt(hull.dim - dim), NOISY * scales.diameter)
     notes = [f"hull: {hull.dim} of {points.shape[1]} linear directions carry more than noise"] if hull.dim < points.shape[1] else []
     if scales.resolved and scales.noise > NOISY * scales.diameter:
         notes.append(f"noise: {scales.noise:.3g} per coordinate; the data were moved onto quadratic sheets of {scales.k} neighbours before learning")
@@ -96,7 +107,8 @@ def fit_implicit(
     seconds = time.perf_counter() - start
     if learned.levels.empty:
         notes.append(f"scales: at {learned.levels.empty:.0%} of the points spacing or noise leave no room below the reach; do not trust the manifold there")
-    return replace(_gated(manifold_of(learned, dim), points, learned, scales, boundary, notes), attempts=tried, seconds=seconds)
+    fitted = _gated(manifold_of(learned, dim), torch.cat([points, apart]), learned, scales, boundary, notes)
+    return _judged(replace(fitted, attempts=tried, seconds=seconds), apart, allowed)
 
 
 def manifold_of(learned: LearnedConstraint, dim: int, gate: Gate | None = None, full_tolerance: float = math.inf) -> ImplicitManifold:
@@ -111,6 +123,30 @@ def gate_of(anchors: Tensor, dim: int) -> Gate:
     k = min(GATE_NEIGHBOURS, len(anchors) - 1)
     radius = float(nearest(anchors, k)[0][:, -1].median())
     return Gate(anchors, radius, max(dim + 1, k // 8))
+
+
+def _split(points: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """The points to learn from, and those kept apart."""
+    apart = torch.zeros(len(points), dtype=torch.bool)
+    apart[torch.randperm(len(points), generator=generator)[: min(len(points) // APART, MOST_APART)]] = True
+    apart = apart.to(points.device)
+    return points[~apart], points[apart]
+
+
+def _judged(fitted: Fitted, apart: Tensor, allowed: float) -> Fitted:
+    """What was fitted, with the residual of the points `apart` and a note where its mean is above `allowed`."""
+    if not len(apart):
+        return fitted
+    found = fitted.manifold.with_fast_projection(gated=False).project(apart)
+    distance = (found.points - apart).norm(dim=1)
+    good = found.converged & torch.isfinite(distance)
+    lost, residual = float((~good).double().mean()), float(distance[good].mean())
+    notes = fitted.notes
+    if not residual <= allowed:
+        notes += (
+            f"fit: held-out points are {residual:.3g} off the manifold on average, {allowed:.3g} would do; it underfits: train longer or give more points",
+        )
+    return replace(fitted, notes=notes, held_out_residual=residual, held_out_lost=lost)
 
 
 def _hull(points: Tensor, dim: int) -> AffineHull:
