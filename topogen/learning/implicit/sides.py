@@ -28,6 +28,8 @@ NEIGHBOURS = 10
 
 def agreeing_normals(points: Tensor, spacing: Tensor) -> Tensor:
     """Unit normals (n, h) of distinct points (n, h) on a closed hypersurface, on one side of it all; `spacing` (n,) as in `Scales`."""
+    device = points.device
+    points, spacing = points.cpu(), spacing.cpu()
     indices = nearest(points, min(NEIGHBOURS, len(points) - 1))[1]
     normals = local_pca(points, torch.cat([torch.arange(len(points)).unsqueeze(1), indices], 1)).frames[:, :, -1]
     edges = torch.stack([torch.arange(len(points)).repeat_interleave(indices.shape[1]), indices.flatten()], 1)
@@ -38,7 +40,7 @@ def agreeing_normals(points: Tensor, spacing: Tensor) -> Tensor:
     holds = [_holds(points, normals, spacing, rows, members) for rows in members] if count > 1 else [torch.zeros(1)]
     for rows, contained in zip(members, torch.stack(holds).sum(0), strict=True):
         normals[rows] *= 1 - 2 * (int(contained) % 2)
-    return normals
+    return normals.to(device)
 
 
 def _spread(normals: Tensor, edges: Tensor, cost: Tensor, extremes: list[int], members: list[Tensor]) -> Tensor:
