@@ -1,7 +1,7 @@
 """The one training loop of the library.
 
-It knows a learner (an `nn.Module` with `loss(points, generator) -> scalar`), rows to learn from, Adam (Kingma and Ba 2015) under a cosine schedule
-(Loshchilov and Hutter 2017, SGDR), callbacks, a held-out part and checkpoints, and nothing of what is learned.
+It knows a learner (an `nn.Module` with `loss(points, generator) -> scalar`), rows to learn from, an optimiser (Adam, Kingma and Ba 2015, unless another
+is asked for) under a cosine schedule (Loshchilov and Hutter 2017, SGDR), callbacks, a held-out part and checkpoints, and nothing of what is learned.
 
 A loss or gradient that is not finite takes the run back to the last good snapshot with half the rate; after `rescues` of these it ends in
 DivergenceError, so weights are never left NaN. Same seed, threads, versions and machine: same bits, also through a checkpoint.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,9 @@ from topogen.errors import DivergenceError, InvalidInputError
 from topogen.training.checkpoints import read_checkpoint, write_checkpoint
 
 __all__ = ["Callback", "EarlyStopping", "Learner", "Settings", "TrainingReport", "TrainingState", "train"]
+
+
+Optimiser = Callable[[list[nn.Parameter], float], torch.optim.Optimizer]
 
 
 class Learner(Protocol):
@@ -114,16 +117,18 @@ def train(
     *,
     generator: torch.Generator | None = None,
     callbacks: Sequence[Callback] = (),
+    optimiser: Optimiser = torch.optim.Adam,
     checkpoint: Path | None = None,
     label: str = "train",
     quiet: bool = False,
 ) -> TrainingReport:
     """Train `learner` in place on rows `points` (n, p) and report how it went.
 
+    `optimiser` makes one from parameters and a rate (`Soap` for small smooth networks).
     `checkpoint` names a file that is rewritten atomically at every measurement; where it exists already the run resumes from it, bit for bit on one machine.
     Progress is one bar on stderr, silent when that is not a terminal or `quiet`. Raises DivergenceError, CheckpointError, InvalidInputError.
     """
-    loop = _Loop(learner, points, settings or Settings(), generator, checkpoint)
+    loop = _Loop(learner, points, settings or Settings(), generator, optimiser, checkpoint)
     bar = tqdm(total=loop.state.steps, initial=loop.state.step, desc=label, disable=quiet or not sys.stderr.isatty(), leave=False)
     with bar:
         while loop.state.step < loop.state.steps and not loop.state.stop:
@@ -141,13 +146,15 @@ def train(
 class _Loop:
     """One run: the optimiser, the schedule, the snapshot to fall back to."""
 
-    def __init__(self, learner: nn.Module, points: Tensor, settings: Settings, generator: torch.Generator | None, checkpoint: Path | None) -> None:
+    def __init__(
+        self, learner: nn.Module, points: Tensor, settings: Settings, generator: torch.Generator | None, optimiser: Optimiser, checkpoint: Path | None
+    ) -> None:
         if points.ndim != 2 or len(points) < 2:
             raise InvalidInputError(f"points: expected at least 2 rows (n, p), found shape {tuple(points.shape)}")
         self.learner, self.settings, self.checkpoint = learner, settings, checkpoint
         self.generator = generator if generator is not None else torch.default_generator
         self.state = TrainingState(settings.steps)
-        self.optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], settings.rate)
+        self.optimiser = optimiser([p for p in learner.parameters() if p.requires_grad], settings.rate)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, settings.steps)
         self.rescued = 0
         order = torch.randperm(len(points), generator=self.generator, device=points.device)

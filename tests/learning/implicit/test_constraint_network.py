@@ -49,3 +49,12 @@ def test_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
     make(3)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_placed_units_bend_at_the_rows_over_their_lengths():
+    """Every unit of the first layer is zero at a row; the weights have the standard deviation 1 / length."""
+    network = ConstraintNetwork(torch.zeros(3), 1.0, torch.eye(3), 4, 2000)
+    rows = torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
+    network.place(rows, torch.full((50,), 0.2), torch.Generator().manual_seed(2))
+    assert network.layers[0](rows).abs().amin(0).max() < 1e-5
+    assert abs(float(network.layers[0].weight.detach().std()) * 0.2 - 1) < 0.05

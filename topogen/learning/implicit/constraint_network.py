@@ -7,6 +7,10 @@ With centre c, isotropic scale a, an orthonormal basis B of the affine hull at t
 net a multilayer perceptron with SiLU units (smooth, because curvature is read off its second derivatives; no batch norm, no dropout: F must be one
 function) and A a linear map that starts at 0 or at a multiple of the identity. F carries
 the unit of the data, and J J^t is the identity on the directions outside of the hull.
+
+A network whose first weights ignore the data is nearly linear over lengths that are small beside the diameter and learns such detail last or never
+(spectral bias). `place` starts the first layer at the detail there is: each unit bends at a data point, over a length given there.
+Rahaman et al. (2019), On the spectral bias of neural networks; Tancik et al. (2020), Fourier features let networks learn high frequency functions.
 """
 
 from __future__ import annotations
@@ -55,6 +59,15 @@ class ConstraintNetwork(nn.Module):
         sizes = [hull.shape[1], *[width] * depth, outputs]
         self.linear = nn.Parameter(skip * torch.eye(outputs, hull.shape[1]))
         self.layers = nn.ModuleList(linear(a, b, generator) for a, b in pairwise(sizes))
+
+    @torch.no_grad()
+    def place(self, y: Tensor, lengths: Tensor, generator: torch.Generator | None = None) -> None:
+        """Start each unit of the first layer at a random row of coordinates y (n, h), with weights of standard deviation 1 / (its length (n,))."""
+        first = next(layer for layer in self.layers if isinstance(layer, nn.Linear))
+        chosen = torch.randint(len(y), (self.width,), generator=generator)
+        draws = torch.randn(first.weight.shape, generator=generator, dtype=first.weight.dtype)
+        first.weight.copy_(draws / lengths[chosen].to(draws).unsqueeze(1))
+        first.bias.copy_(-(first.weight * y[chosen].to(draws)).sum(1))
 
     def forward(self, x: Tensor) -> Tensor:
         """F(x) (..., m), data units."""

@@ -15,8 +15,14 @@ but training gets caught in defects where kept singular values vanish: F is a se
 (m - r - 1)-connected, so only from m = h + 1 on no defect on a d-dimensional M is held by topology. Defects can still survive as saddles (J = 0 is
 one): started at F(x) = (x - c) / 2 the way to x - pi(x) has none (smallest kept value on a noisy projective plane .65, .10 when started at 0).
 
-Scales: with probability .85 s is log-uniform in [s_min, s_max] per point, s_min = max(noise, .007 diameter), s_max = .7 reach / sqrt(h - d), not below 3 s_min;
+Scales: with probability .85 s is log-uniform in [s_min, s_max] per point, s_min = max(noise, min(.007 diameter, .05 reach)), because noise s moves what is
+learned by its curvature bias s^2 / reach, s_max = .7 reach / sqrt(h - d), not below 3 s_min;
 otherwise log-uniform from s_max to .35 diameter, which decides nothing near M (its weight there falls like s^-(h-d+2)) and keeps zeros from appearing far away.
+A single output is told its sign at first: F(x + s e) = s <n, e> with n the normals that agree (`sides`), its weight falling from 1 to 0 over the first
+15 % of the steps; left to itself it starts with patches of either sign and keeps the seams between them. The first layer starts at the
+reach per point (`ConstraintNetwork.place`), and the optimiser is SOAP: Adam alone is far from the minimum when its steps are done.
+Points moved onto sheets err together, over the width of a sheet (.18 % of the diameter on a torus with 1 % noise). A network that starts at the
+reach follows them there (.16 %); one with the plain start and half the steps evens them out (.09 %), and is used where noise was removed.
 Denoising: Vincent (2011), A connection between score matching and denoising autoencoders; gradient form: Chen et al. (2014), Saremi et al. (2018),
 Deep energy estimator networks.
 """
@@ -33,6 +39,8 @@ from torch import Tensor, nn
 from topogen.geometry.clouds.dimension import AffineHull
 from topogen.geometry.clouds.scales import Scales
 from topogen.learning.implicit.constraint_network import ConstraintNetwork
+from topogen.learning.implicit.sides import agreeing_normals
+from topogen.training.soap import Soap
 from topogen.training.trainer import Callback, EarlyStopping, Settings, TrainingReport, TrainingState, train
 
 __all__ = ["ConstraintLearner", "LearnedConstraint", "NoiseLevels", "Ramp", "learn_constraint", "noise_levels"]
@@ -40,8 +48,10 @@ __all__ = ["ConstraintLearner", "LearnedConstraint", "NoiseLevels", "Ramp", "lea
 PIN, PIN_ONE = 300.0, 20.0
 EXTRA_OUTPUTS = 2
 FAR_SHARE, FAR_SCALE = 0.15, 0.35
-FINEST = 0.007
-NARROW, WIDE, DETAILED = 128, 256, 0.05
+FINEST, FINE = 0.007, 0.05
+GUIDED = 0.15
+WIDTH = 128
+DEFAULTS, SMOOTHING = Settings(steps=3000, rate=3e-3), Settings(steps=1500, rate=3e-3)
 
 
 @dataclass(frozen=True)
@@ -64,18 +74,18 @@ class LearnedConstraint:
     training: TrainingReport
 
 
-def noise_levels(scales: Scales, codim: int) -> NoiseLevels:
-    """The noise levels above, from the scales of a cloud and the codimension h - d in its hull."""
+def noise_levels(scales: Scales, codim: int, removed: float = 0.0) -> NoiseLevels:
+    """The noise levels above, from the scales of a cloud, the codimension h - d in its hull, and the noise that was `removed` from it before."""
     reach = scales.reach_per_point.clamp(max=scales.diameter / 2)
     room = reach / math.sqrt(codim)
     empty = float((scales.spacing_per_point.clamp(min=scales.noise) >= room).double().mean())
-    low = torch.full_like(reach, max(scales.noise, FINEST * scales.diameter))
+    low = (FINE * reach).clamp(max=FINEST * scales.diameter).clamp(min=max(scales.noise, removed))
     return NoiseLevels(low, torch.maximum(0.7 * room, 3 * low), FAR_SCALE * scales.diameter, empty)
 
 
 class ConstraintLearner(nn.Module):
-    """The objective above for a `network`, on rows (coordinates in the hull, log s_min, log s_max); `far` the largest
-    scale in units of the network's coordinates, `pin` is lambda, `share` its current fraction."""
+    """The objective above for a `network`, on rows (coordinates in the hull, log s_min, log s_max), and the normal after them where one output is told its
+    sign; `far` the largest scale in units of the network's coordinates, `pin` is lambda, `share` its current fraction, `guide` the weight of the sign."""
 
     def __init__(self, network: ConstraintNetwork, far: float, pin: float) -> None:
         super().__init__()
@@ -83,10 +93,12 @@ class ConstraintLearner(nn.Module):
         self.log_far = math.log(far)
         self.pin = pin
         self.share = 0.0
+        self.guide = 0.0
 
     def loss(self, points: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Mean objective (scalar) over rows (n, h + 2); draws s and e from `generator`."""
-        x, low, high = points[:, :-2], points[:, -2:-1], points[:, -1:]
+        """Mean objective (scalar) over rows (n, h + 2) or (n, 2h + 2); draws s and e from `generator`."""
+        hull = self.network.get_buffer("hull").shape[1]
+        x, low, high, normal = points.split([hull, 1, 1, points.shape[1] - hull - 2], 1)
         distant = torch.rand(low.shape, generator=generator, device=x.device) < FAR_SHARE
         low, high = torch.where(distant, high, low), torch.where(distant, high.clamp(min=self.log_far), high)
         scale = torch.exp(low + (high - low) * torch.rand(low.shape, generator=generator, device=x.device))
@@ -94,11 +106,14 @@ class ConstraintLearner(nn.Module):
         loss = (((self.network.pull(x + noise) - noise) / scale) ** 2).sum(-1).mean()
         if self.share > 0:
             loss = loss + self.share * self.pin * (self.network.inner(x) ** 2).sum(-1).mean()
+        if self.guide > 0 and normal.shape[1]:
+            off = (self.network.inner(x + noise) - (noise * normal).sum(1, keepdim=True)) / scale
+            loss = loss + self.guide * (off.square() * ~distant).mean()
         return loss
 
 
 class Ramp:
-    """Raise a learner's `share` linearly from 0 to 1 between the shares `start` and `end` of the steps."""
+    """Raise a learner's `share` linearly from 0 to 1 between the shares `start` and `end` of the steps; lower its `guide` from 1 to 0 at the beginning."""
 
     def __init__(self, learner: ConstraintLearner, start: float = 0.3, end: float = 0.6) -> None:
         self.learner, self.start, self.end = learner, start, end
@@ -107,6 +122,7 @@ class Ramp:
         """Set the share for this step."""
         progress = state.step / state.steps
         self.learner.share = min(max((progress - self.start) / (self.end - self.start), 0.0), 1.0)
+        self.learner.guide = max(1 - progress / GUIDED, 0.0)
 
     def measured(self, state: TrainingState) -> None:
         """Nothing to do after a measurement."""
@@ -120,7 +136,8 @@ def learn_constraint(
     *,
     closed: bool,
     settings: Settings | None = None,
-    width: int | None = None,
+    width: int = WIDTH,
+    removed: float = 0.0,
     skip: float = 0.5,
     generator: torch.Generator | None = None,
     checkpoint: Path | None = None,
@@ -129,25 +146,33 @@ def learn_constraint(
     """Learn the constraint of points (n, D) near a manifold of dimension `dim`, in the affine `hull` of the cloud, with the `scales` measured in it.
 
     `closed`: no boundary was found; closed hypersurfaces of their affine hull get one output, everything else hull.dim + 2.
+    `removed`: the noise that the points had before they were moved onto sheets.
     `skip`: the linear part of an overcomplete F starts at `skip` times the identity.
     Raises DivergenceError, InvalidInputError.
     """
     spread = float((points - hull.mean).norm(dim=1).square().mean().sqrt())
     codim = hull.dim - dim
     outputs = 1 if codim == 1 and closed else hull.dim + EXTRA_OUTPUTS
-    width = width if width is not None else _width(scales)
     network = ConstraintNetwork(hull.mean, spread, hull.basis, outputs, width, skip=skip if outputs > 1 else 0.0, generator=generator)
-    levels = noise_levels(scales, codim)
-    rows = torch.cat([network.coordinates(points), _logs(levels.low / spread), _logs(levels.high / spread)], 1)
+    levels = noise_levels(scales, codim, removed)
+    coordinates = network.coordinates(points)
+    if not removed:
+        network.place(coordinates, _detail(scales) / spread, generator)
+    columns = [coordinates, _logs(levels.low / spread), _logs(levels.high / spread)]
+    if outputs == 1:
+        columns.append(agreeing_normals(hull.coordinates(points), scales.spacing_per_point).float())
+    rows = torch.cat(columns, 1)
     learner = ConstraintLearner(network, levels.far / spread, PIN_ONE if outputs == 1 else PIN)
     callbacks: list[Callback] = [Ramp(learner), EarlyStopping()]
-    training = train(learner, rows, settings, generator=generator, callbacks=callbacks, checkpoint=checkpoint, label="constraint", quiet=quiet)
+    settings = settings or (SMOOTHING if removed else DEFAULTS)
+    training = train(learner, rows, settings, generator=generator, callbacks=callbacks, optimiser=Soap, checkpoint=checkpoint, label="constraint", quiet=quiet)
     return LearnedConstraint(network, levels, training)
 
 
-def _width(scales: Scales) -> int:
-    """Wider layers for sets with features that are small beside their diameter."""
-    return WIDE if scales.reach < DETAILED * scales.diameter else NARROW
+def _detail(scales: Scales) -> Tensor:
+    """Lengths (n,) over which a constraint bends near each point: the reach, but nothing finer than the points show."""
+    shown = scales.spacing_per_point.clamp(min=scales.noise)
+    return torch.maximum(scales.reach_per_point, shown).clamp(max=scales.diameter / 2)
 
 
 def _logs(lengths: Tensor) -> Tensor:

@@ -81,7 +81,8 @@ def fit_implicit(
     hull = hull_of(points, dim)
     scales = estimate_scales(hull.coordinates(points), dim, generator=generator)
     notes = [f"hull: {hull.dim} of {points.shape[1]} linear directions carry more than noise"] if hull.dim < points.shape[1] else []
-    if scales.resolved and scales.noise > NOISY * scales.diameter:
+    removed = scales.noise if scales.resolved and scales.noise > NOISY * scales.diameter else 0.0
+    if removed:
         notes.append(f"noise: {scales.noise:.3g} per coordinate; the data were moved onto quadratic sheets of {scales.k} neighbours before learning")
         points = onto_sheets(hull.coordinates(points), dim, scales.k) @ hull.basis.T + hull.mean
         scales = estimate_scales(hull.coordinates(points), dim, generator=generator)
@@ -89,7 +90,9 @@ def fit_implicit(
 
     def learn(attempt: Attempt, file: Path | None) -> LearnedConstraint:
         closed, skip = attempt
-        return learn_constraint(points, dim, hull, scales, closed=closed, skip=skip, settings=settings, generator=generator, checkpoint=file, quiet=quiet)
+        return learn_constraint(
+            points, dim, hull, scales, closed=closed, skip=skip, removed=removed, settings=settings, generator=generator, checkpoint=file, quiet=quiet
+        )  # fmt: skip
 
     start = time.perf_counter()
     learned, tried = _best(attempts, learn, points, dim, checkpoint, notes)
