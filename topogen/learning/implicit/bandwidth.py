@@ -24,9 +24,9 @@ from topogen.learning.implicit.local_sheets import LocalSheets, fit_sheets
 
 __all__ = ["FLAT", "Bandwidth", "choose_bandwidth", "heights"]
 
-TAU = 2**0.5
+TAU = 1.0
 GROWTH = 1.5
-FLAT, ROUGHER = 0.1, 1.2
+FLAT, ROUGHER = 0.1, 1.5
 SMOOTHED = 12
 LARGEST_SHARE = 1 / 3
 
@@ -56,7 +56,7 @@ def choose_bandwidth(points: Tensor, anchors: Tensor, dim: int, degree: int, fir
     while bool(going.any()) and int(GROWTH * ladder[-1]) + 1 <= LARGEST_SHARE * len(points):
         ladder.append(int(GROWTH * ladder[-1]) + 1)
         rows = going.nonzero().squeeze(1)
-        new = fit_sheets(points, anchors[rows], dim, ladder[-1], degree, base=ladder[0], tree=tree)
+        new = fit_sheets(points, anchors[rows], dim, ladder[-1], degree, base=ladder[0], noise=sigma, tree=tree)
         sheets.append(sheets[-1].replaced(rows, new))
         agrees = torch.stack([_agree(new, old.subset(rows), sigma) for old in sheets[:-1]]).all(0)
         going = going.index_put((rows,), agrees)

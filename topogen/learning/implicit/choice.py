@@ -24,6 +24,7 @@ from topogen.learning.implicit.fit import fit_implicit, gate_of, hull_of
 from topogen.learning.implicit.fit_local import HIGHEST_DIM, FittedSheets, fit_local_constraint
 from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.implicit import ImplicitManifold
+from topogen.topology.level_sets.spurious_components import wilson_interval
 
 __all__ = ["Division", "fit_constraint", "held_out_distances"]
 
@@ -170,21 +171,25 @@ def _judged(manifold: ImplicitManifold, parts: Division, request: ManifoldReques
 
 
 def _set_gate(manifold: ImplicitManifold, parts: Division) -> str:
-    """Gate the manifold so that at most `LOST` of the held-out points lie outside, with a wider radius if need be; the note says what was done."""
+    """Gate the manifold so that no more than `LOST` of the held-out points are outside, by a wider radius if need be; the note says what was done.
+
+    More than that are outside where the lower end of Wilson's interval for their share is above it.
+    """
     bare = manifold.with_fast_projection(gated=False)
     anchors, held = (found.points[found.converged] for found in (bare.project(parts.fit), bare.project(parts.choose)))
     gate = first = gate_of(anchors, manifold.dim)
     outside = _outside(gate, held, bare)
-    while outside > LOST and gate.radius <= WIDEST * first.radius:
+    while wilson_interval(outside, max(len(held), 1))[0] > LOST and gate.radius <= WIDEST * first.radius:
         gate = Gate(gate.get_buffer("anchors"), WIDER * gate.radius, gate.minimum)
         outside = _outside(gate, held, bare)
-    if outside <= LOST:
-        manifold.gate = gate
-        wider = f", {gate.radius / first.radius:.1f} times the usual radius" if gate is not first else ""
-        return f"boundary: the zero set is gated to where the data are ({outside:.1%} of held-out points outside{wider})"
-    manifold.gate = None
-    return f"boundary: no gate, because even the widest one loses {outside:.1%} of held-out points"
+    told = f"{outside} of {len(held)} held-out points"
+    if wilson_interval(outside, max(len(held), 1))[0] > LOST:
+        manifold.gate = None
+        return f"boundary: no gate, because even the widest one loses {told}"
+    manifold.gate = gate
+    wider = f", {gate.radius / first.radius:.1f} times the usual radius" if gate is not first else ""
+    return f"boundary: the zero set is gated to where the data are ({told} outside{wider})"
 
 
-def _outside(gate: Gate, points: Tensor, manifold: ImplicitManifold) -> float:
-    return float((~gate(points, manifold.tangent_basis)).double().mean()) if len(points) else 0.0
+def _outside(gate: Gate, points: Tensor, manifold: ImplicitManifold) -> int:
+    return int((~gate(points, manifold.tangent_basis)).sum()) if len(points) else 0

@@ -95,18 +95,22 @@ def _fitted(points: Tensor, centre: Tensor, dim: int, degree: int, bandwidth: Ba
     tree, step = Tree(points) if tree is None else tree, bandwidth.at(centre)
     groups = [(step == number).nonzero().squeeze(1) for number in range(len(bandwidth.ladder))]
     first = bandwidth.ladder[0]
-    parts = [fit_sheets(points, centre[rows], dim, k, degree, base=first, tree=tree) for rows, k in zip(groups, bandwidth.ladder, strict=True) if len(rows)]
-    return _mended(points, joined(parts).subset(torch.argsort(torch.cat(groups))), centre, degree, tree)
+    parts = [
+        fit_sheets(points, centre[rows], dim, k, degree, base=first, noise=bandwidth.sigma, tree=tree)
+        for rows, k in zip(groups, bandwidth.ladder, strict=True)
+        if len(rows)
+    ]
+    return _mended(points, joined(parts).subset(torch.argsort(torch.cat(groups))), centre, degree, bandwidth.sigma, tree)
 
 
-def _mended(points: Tensor, sheets: LocalSheets, centre: Tensor, degree: int, tree: Tree) -> LocalSheets:
+def _mended(points: Tensor, sheets: LocalSheets, centre: Tensor, degree: int, noise: float, tree: Tree) -> LocalSheets:
     """Rough sheets, most often across two sheets of M, fitted again to more points, among which two sheets tell themselves apart; kept where smoother."""
     rough = _rough(sheets).nonzero().squeeze(1)
     for larger in (2, 4):
         if not len(rough):
             break
         k = min(larger * int(sheets.count.median()), len(points))
-        again = fit_sheets(points, centre[rough], sheets.charts.dim, k, degree, tree=tree)
+        again = fit_sheets(points, centre[rough], sheets.charts.dim, k, degree, noise=noise, tree=tree)
         better = again.spread < 0.5 * sheets.spread[rough]
         if bool(better.any()):
             sheets = sheets.replaced(rough[better], again.subset(better.nonzero().squeeze(1)))

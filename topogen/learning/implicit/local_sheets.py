@@ -1,9 +1,9 @@
 """Sheets of least squares: polynomial heights over tangent planes around given centres, each fitted to its own neighbours.
 
-The neighbours of a sheet are the k points least far in the metric |t|^2 + |lambda n|^2, t the offset from the centre along its tangents and n the height off
-the sheet fitted before (lambda = `ACROSS`). A ball around a point off a curved sheet holds more of its inner side; a second sheet of M closer than the
-neighbourhood is wide would be mixed in: measured so, it is far. Each round refits around the foot of the round before, near points
-counting more (Epanechnikov's kernel).
+The neighbours of a sheet are the k points least far in the metric |t|^2 + lambda^2 (|n| - 1.5 s)_+^2, t the offset from the centre along its tangents, n the
+height off the sheet fitted before and s their spread (lambda = `ACROSS`). A ball around a point off a curved sheet holds
+more of its inner side; a second sheet of M closer than the neighbourhood is wide would be mixed in: measured so, it is far. Each round refits around the foot
+of the round before, near points counting more (Epanechnikov's kernel).
 Fan, Gijbels (1996), Local polynomial modelling and its applications; Levin (2003), Mesh-independent surface interpolation; Fleishman, Cohen-Or, Silva (2005),
 Robust moving least-squares fitting with sharp features.
 """
@@ -11,6 +11,7 @@ Robust moving least-squares fitting with sharp features.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from topogen.manifolds.atlas.graph_charts import GraphCharts, monomials, powers
 
 __all__ = ["LocalSheets", "coefficients", "fit_sheets", "joined"]
 
-ACROSS = 4.0
+ACROSS, NOISE = 4.0, 1.5
 POOL = 3.0
 ROUNDS, FASTEST = 2, 2.5
 LEAST_WEIGHT = 1e-3
@@ -34,7 +35,7 @@ _ELEMENTS = 4_000_000
 class LocalSheets:
     """Sheets (`charts`) of K neighbourhoods, what is known of each, (K,), in data units.
 
-    `spread`: root mean square height of its neighbours off the sheet, per normal; `gap`: the least height of points over it that are on no part of it
+    `spread`: standard deviation of its neighbours off the sheet, per normal; `gap`: the least height of points over it that are on no part of it
     (infinite without such points); `lean`: distance of the neighbours' mean from the centre along the tangents, over the radius (0 inside, .4 at an edge);
     `leverage`: variance of the height at the centre, in units of the variance of one point's; `count` of neighbours.
     """
@@ -67,14 +68,17 @@ def coefficients(dim: int, degree: int) -> int:
 
 
 @torch.no_grad()
-def fit_sheets(points: Tensor, centre: Tensor, dim: int, k: int, degree: int, *, base: int | None = None, tree: Tree | None = None) -> LocalSheets:
+def fit_sheets(
+    points: Tensor, centre: Tensor, dim: int, k: int, degree: int, *, base: int | None = None, noise: float | None = None, tree: Tree | None = None
+) -> LocalSheets:
     """Sheets around centres (K, h), on or near the points (n, h) float64, each fitted to k of them; the first fit, which tells tangents and other sheets
-    apart, to `base` of them (k when None)."""
+    apart, to `base` of them (k when None). `noise`: the spread of most sheets; None: that of the first fits here."""
     tree = Tree(points) if tree is None else tree
     base = k if base is None else min(base, k)
     pool = min(int(POOL * k) + 1, len(points))
     size = max(1, _ELEMENTS // (pool * max(points.shape[1], coefficients(dim, degree))))
-    parts = [_fit(points, part, dim, _sizes(min(base, len(points)), min(k, len(points))), degree, tree.nearest(part, pool)[1]) for part in centre.split(size)]
+    sizes = _sizes(min(base, len(points)), min(k, len(points)))
+    parts = [_fit(points, part, dim, sizes, degree, tree.nearest(part, pool)[1], noise) for part in centre.split(size)]
     return joined(parts)
 
 
@@ -95,55 +99,89 @@ def _sizes(base: int, k: int) -> list[int]:
     return [*sizes, *[k] * ROUNDS]
 
 
-def _fit(points: Tensor, centre: Tensor, dim: int, sizes: list[int], degree: int, pool: Tensor) -> LocalSheets:
+def _fit(points: Tensor, centre: Tensor, dim: int, sizes: list[int], degree: int, pool: Tensor, noise: float | None) -> LocalSheets:
     around, base = points[pool], sizes[0]
     tangent = local_pca(points, pool[:, :base]).frames[..., :dim]
     charts = GraphCharts(centre, tangent, _first_radius(around[:, :base], centre, tangent), degree=degree)
-    charts, chosen, weight, leverage = _refitted(charts, around[:, : int(POOL * base) + 1], base, None)
-    other = torch.zeros(pool.shape, dtype=torch.bool).scatter(1, chosen, _on_other_sheets(charts, around, chosen, centre))
+    z, height = _over(charts, around, flat=True)
+    square, other = z.square().sum(-1) + (ACROSS * height).square().sum(-1), torch.zeros(pool.shape, dtype=torch.bool)
+    square[:, int(POOL * base) + 1 :] = torch.inf
+    fit = _solved(charts, around, square, base)
+    other.scatter_(1, fit.chosen, _on_other_sheets(fit.charts, around, fit.chosen, centre))
+    fit = _solved(charts, around, torch.where(other, torch.inf, square), base)
+    noise = float(fit.spread.median()) if noise is None else noise
     for k in sizes[1:]:
         ids, zero = torch.arange(len(centre)), points.new_zeros(len(centre), dim)
-        foot, tangent = charts.decode(ids, zero), orthonormal(charts.jacobian(ids, zero))
-        charts, chosen, weight, leverage = _refitted(_carried(charts, foot, tangent), around, k, other)
-    return _measured(charts, around, chosen, weight, leverage)
+        foot, tangent = fit.charts.decode(ids, zero), orthonormal(fit.charts.jacobian(ids, zero))
+        charts = _carried(fit.charts, foot, tangent)
+        z, height = _over(charts, around)
+        # Noise is no distance: a metric that counted it would choose points of little noise. A sheet that spreads more than most is on two sheets of M.
+        across = ACROSS * (height.norm(dim=-1) - NOISE * fit.spread.clamp(max=noise).unsqueeze(1)).clamp_min(0)
+        fit = _solved(charts, around, torch.where(other, torch.inf, z.square().sum(-1) + across.square()), k)
+    return _measured(fit, around)
 
 
-def _refitted(charts: GraphCharts, around: Tensor, k: int, other: Tensor | None) -> tuple[GraphCharts, Tensor, Tensor, Tensor]:
-    """Charts fitted again to the k points nearest in the metric of the former heights, none of the `other` ones (K, m); heights are off the planes at first.
+class _Solved(NamedTuple):
+    """Fitted `charts` of K neighbourhoods: their `chosen` points (K, k), weights (K, k), zero where there are fewer, `leverage` and `spread` (K,)."""
 
-    Also the chosen points (K, k), their weights (K, k), zero where there are fewer, and the leverage (K,).
-    """
-    z, height = _over(charts, around, flat=other is None)
-    distance = z.square().sum(-1) + (ACROSS * height.norm(dim=-1)).square()
-    distance = distance if other is None else torch.where(other, torch.inf, distance)
-    square, chosen = distance.topk(k, dim=1, largest=False)
+    charts: GraphCharts
+    chosen: Tensor
+    weight: Tensor
+    leverage: Tensor
+    spread: Tensor
+
+
+def _solved(charts: GraphCharts, around: Tensor, square: Tensor, k: int) -> _Solved:
+    """Heights of weighted least squares over the k points of least squared distance (K, m), scaled to the radius that they fill."""
+    square, chosen = square.topk(k, dim=1, largest=False)
     weight = _kernel(square)
-    fitted, leverage = _solved(charts, around, chosen, weight)
-    return fitted, chosen, weight, leverage
+    ends = around.gather(1, chosen.unsqueeze(2).expand(-1, -1, around.shape[2]))
+    offset = ends - charts.centre.unsqueeze(1)
+    z, rise = offset @ charts.tangent, offset @ charts.normal
+    radius = torch.where(weight > 0, z.norm(dim=-1), 0.0).amax(1).clamp_min(1e-300)
+    basis = powers((z / radius[:, None, None]).flatten(0, 1), monomials(charts.dim, charts.degree)).view(*z.shape[:2], -1)
+    weighted = basis * weight.unsqueeze(2)
+    gram, right, squared = basis.mT @ weighted, weighted.mT @ rise, weighted.mT @ weighted
+    ridge = 1e-12 * gram.diagonal(dim1=1, dim2=2).sum(1)
+    inverse = torch.linalg.inv(gram + ridge[:, None, None] * torch.eye(gram.shape[-1], dtype=gram.dtype))
+    heights = inverse @ right
+    fitted = GraphCharts(charts.centre, charts.tangent, radius, heights=heights.mT, degree=charts.degree)
+    left = (weight * (rise - basis @ heights).square().mean(2)).sum(1)
+    # E sum w e^2 = sigma^2 (sum w - tr(G^-1 X^t W^2 X)) of weighted least squares.
+    freedom = (weight.sum(1) - (inverse * squared).sum((1, 2))).clamp_min(1e-3 * weight.sum(1))
+    spread = (left / freedom).sqrt()
+    return _Solved(fitted, chosen, weight, (inverse @ squared @ inverse)[:, 0, 0], spread)
+
+
+def _kernel(square: Tensor) -> Tensor:
+    """Epanechnikov's weights (K, k) of squared distances; the farthest point still counts a little, so that no sheet loses points; infinite ones count zero."""
+    finite = torch.isfinite(square)
+    farthest = torch.where(finite, square, 0.0).amax(1, keepdim=True).clamp_min(1e-300)
+    return torch.where(finite, (1 - square / farthest).clamp_min(LEAST_WEIGHT), 0.0)
 
 
 def _on_other_sheets(charts: GraphCharts, around: Tensor, chosen: Tensor, centre: Tensor) -> Tensor:
-    """Mask (K, k) of chosen points that a gap divides from the centre: the heights of all of them off one sheet come in clusters, and they are in another.
+    """Mask (K, k) of chosen points that a gap divides from the centre: heights over the sheets come in clusters, and theirs is another.
 
-    Heights are taken along their leading principal direction. A gap is wider than `GAP` of their range and half of `OFF` of the radius of the sheet.
+    Heights are taken along their leading principal direction. A gap is wider than `GAP` of their range and half of `OFF` of the radius of the neighbourhood.
     """
-    height = _over(charts, around)[1]
-    near = height.gather(1, chosen.unsqueeze(2).expand(-1, -1, height.shape[2]))
-    middle = near.mean(1, keepdim=True)
-    leading = torch.linalg.svd((near - middle).mT @ (near - middle))[0][..., :1]
-    line = ((near - middle) @ leading).squeeze(2)
+    height, k = _over(charts, around)[1], chosen.shape[1]
+    height = height.gather(1, chosen.unsqueeze(2).expand(-1, -1, height.shape[2]))
+    middle = height.mean(1, keepdim=True)
+    leading = torch.linalg.svd((height - middle).mT @ (height - middle))[0][..., :1]
+    line = ((height - middle) @ leading).squeeze(2)
     own = ((_over(charts, centre.unsqueeze(1))[1] - middle) @ leading).squeeze(2)
     order = line.sort(dim=1).values
     step = order.diff(dim=1)
     wide = step > torch.maximum(GAP * (order[:, -1:] - order[:, :1]), OFF / 2 * charts.radius.unsqueeze(1))
     # What is beyond a gap is a sheet when it is many points; single ones are the tails of the noise.
-    beyond = int(FEWEST / 2 * chosen.shape[1])
+    beyond = int(FEWEST / 2 * k)
     wide[:, :beyond] = wide[:, wide.shape[1] - beyond :] = False
     # The cluster of the centre lies between the nearest wide gaps on its two sides.
     low = torch.where(wide & (order[:, 1:] <= own), order[:, 1:] - step / 2, -torch.inf).amax(1, keepdim=True)
     high = torch.where(wide & (order[:, :-1] >= own), order[:, :-1] + step / 2, torch.inf).amin(1, keepdim=True)
     apart = (line < low) | (line > high)
-    return apart & ((~apart).sum(1, keepdim=True) >= FEWEST * chosen.shape[1])
+    return apart & ((~apart).sum(1, keepdim=True) >= FEWEST * k)
 
 
 def _first_radius(around: Tensor, centre: Tensor, tangent: Tensor) -> Tensor:
@@ -174,36 +212,11 @@ def _over(charts: GraphCharts, around: Tensor, flat: bool = False) -> tuple[Tens
     return z, height - basis @ charts.heights.mT
 
 
-def _kernel(square: Tensor) -> Tensor:
-    """Epanechnikov's weights (K, k) of squared distances; the farthest point still counts a little, so that no sheet loses points; infinite ones count zero."""
-    finite = torch.isfinite(square)
-    farthest = torch.where(finite, square, 0.0).amax(1, keepdim=True).clamp_min(1e-300)
-    return torch.where(finite, (1 - square / farthest).clamp_min(LEAST_WEIGHT), 0.0)
-
-
-def _solved(charts: GraphCharts, around: Tensor, chosen: Tensor, weight: Tensor) -> tuple[GraphCharts, Tensor]:
-    """Heights of weighted least squares over the chosen points, scaled to the radius that they fill, and their leverage (K,) at the centre."""
-    ends = around.gather(1, chosen.unsqueeze(2).expand(-1, -1, around.shape[2]))
-    offset = ends - charts.centre.unsqueeze(1)
-    z, rise = offset @ charts.tangent, offset @ charts.normal
-    radius = torch.where(weight > 0, z.norm(dim=-1), 0.0).amax(1).clamp_min(1e-300)
-    basis = powers((z / radius[:, None, None]).flatten(0, 1), monomials(charts.dim, charts.degree)).view(*z.shape[:2], -1)
-    weighted = basis * weight.unsqueeze(2)
-    gram, right, squared = basis.mT @ weighted, weighted.mT @ rise, weighted.mT @ weighted
-    ridge = 1e-12 * gram.diagonal(dim1=1, dim2=2).sum(1)
-    inverse = torch.linalg.inv(gram + ridge[:, None, None] * torch.eye(gram.shape[-1], dtype=gram.dtype))
-    return GraphCharts(charts.centre, charts.tangent, radius, heights=(inverse @ right).mT, degree=charts.degree), (inverse @ squared @ inverse)[:, 0, 0]
-
-
-def _measured(charts: GraphCharts, around: Tensor, chosen: Tensor, weight: Tensor, leverage: Tensor) -> LocalSheets:
-    z, height = _over(charts, around)
-    size, normals = height.norm(dim=-1), height.shape[2]
-    counted = (weight > 0).double()
-    count = counted.sum(1)
-    freedom = (count - charts.heights.shape[-1]).clamp_min(1.0)
-    spread = ((size.gather(1, chosen).square() * counted).sum(1) / (normals * freedom)).sqrt()
-    over = z.norm(dim=-1) <= charts.radius.unsqueeze(1)
-    off = over & (size > torch.maximum(OFF * charts.radius, OFF_NOISE * spread).unsqueeze(1))
+def _measured(fit: _Solved, around: Tensor) -> LocalSheets:
+    z, height = _over(fit.charts, around)
+    size, counted = height.norm(dim=-1), (fit.weight > 0).double()
+    over = z.norm(dim=-1) <= fit.charts.radius.unsqueeze(1)
+    off = over & (size > torch.maximum(OFF * fit.charts.radius, OFF_NOISE * fit.spread).unsqueeze(1))
     gap = torch.where(off, size, torch.inf).amin(1)
-    mean = (z.gather(1, chosen.unsqueeze(2).expand(-1, -1, z.shape[2])) * counted.unsqueeze(2)).sum(1) / count.unsqueeze(1)
-    return LocalSheets(charts, spread, gap, mean.norm(dim=1) / charts.radius, leverage, count)
+    mean = (z.gather(1, fit.chosen.unsqueeze(2).expand(-1, -1, z.shape[2])) * counted.unsqueeze(2)).sum(1) / counted.sum(1, keepdim=True)
+    return LocalSheets(fit.charts, fit.spread, gap, mean.norm(dim=1) / fit.charts.radius, fit.leverage, counted.sum(1))
