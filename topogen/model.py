@@ -125,7 +125,7 @@ def fit(
     """Fit a model to a cloud (n, D).
 
     Args:
-        points: anything `topogen.points.as_points` takes.
+        points: anything `topogen.points.as_points` takes; brought to the CPU, where everything runs.
         manifold: "implicit" learns a constraint; "atlas" covers its zero set by charts as well (dimensions 1 to 3); "auto" is "implicit", which needs less time
             and has the same points; a `Manifold` is taken as given.
         density: "uniform"; "energy" learns where on M the data lie (`distributions.energy.fit`); "charts" learns that as a mixture over many small charts,
@@ -148,7 +148,7 @@ def fit(
     entry, kind = _density_called(density), _kind_called(manifold)
     _check_constraint(constraint, kind)
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
-    cloud, _ = clean(points)
+    cloud = clean(points)[0].cpu()
     context = _context_of(context, points, entry)
     file = None if checkpoint is None else Path(checkpoint)
     if isinstance(kind, Manifold):

@@ -41,7 +41,9 @@ def measure(path: pathlib.Path, folder: pathlib.Path, options: tuple[str, ...] =
     known = {"n": inspection["n"], "ambient": inspection["ambient_dim"], "dim": inspection["dim"], "constraint": training.get("constraint", "-")}
     held_out = 100 * training["held_out"]["distance"] / inspection["diameter"]
     betti = verification["subject"]["betti"]
-    return known | cost | {"held_out_pct": held_out, "verdict": verification["verdict"], "label": verification["label"], "betti_2": str(betti and betti.get("2"))}
+    return (
+        known | cost | {"held_out_pct": held_out, "verdict": verification["verdict"], "label": verification["label"], "betti_2": str(betti and betti.get("2"))}
+    )
 
 
 @pytest.mark.parametrize("name", SEEN.values())

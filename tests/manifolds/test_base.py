@@ -97,3 +97,10 @@ def test_geodesics_of_the_torus_keep_clairauts_integral():
         return p[:, 0] * v[:, 1] - p[:, 1] * v[:, 0]
 
     assert float((moment(y[0], arrival) - moment(x, u)).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("ask", [lambda m, x: m.project(x), lambda m, x: m.projx(x), lambda m, x: m.tangent_basis(x), lambda m, x: m.mean_curvature(x)])
+def test_points_on_another_device_are_refused_with_a_way_out(ask):
+    """The device `meta` stands for any other than the CPU."""
+    with pytest.raises(InvalidInputError, match=r"on the CPU.*found them on meta; call \.cpu\(\) first"):
+        ask(shapes.Sphere(2), torch.zeros(4, 3, device="meta"))

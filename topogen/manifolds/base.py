@@ -40,7 +40,7 @@ __all__ = ["Manifold", "Projection"]
 class Manifold(geoopt.Manifold):
     """A d-dimensional manifold M in R^D, closed under geoopt's contract and ours.
 
-    Points are (..., D) tensors of float32 or float64; outputs follow the input's dtype and device.
+    Points are (..., D) tensors of float32 or float64 on the CPU, where everything here runs; outputs follow the input's dtype.
     `dim` is d, `ambient_dim` is D; `tolerance(dtype)` is the residual up to which a point counts as on M.
     `gate`: where M ends, None without one.
     `constraint`: F, where M is a zero set {F = 0}, None elsewhere. Such a manifold has, like `ImplicitManifold`, also `outputs`, `scale`, `full_tolerance`,
@@ -266,7 +266,7 @@ class Manifold(geoopt.Manifold):
         return gauss_curvature(self._second_form(self.as_rows(x).detach().double())).reshape(x.shape[:-1]).to(x.dtype)
 
     def as_rows(self, x: Tensor) -> Tensor:
-        """Points (..., D) as rows (n, D); raises InvalidInputError for another last dimension or a dtype that is not floating."""
+        """Points (..., D) as rows (n, D); raises InvalidInputError for another last dimension, a dtype that is not floating or points that are not on the CPU."""
         if not torch.is_tensor(x) or not torch.is_floating_point(x):
             found = x.dtype if torch.is_tensor(x) else type(x).__name__
             raise InvalidInputError(
@@ -274,6 +274,8 @@ class Manifold(geoopt.Manifold):
             )
         if x.ndim == 0 or x.shape[-1] != self.ambient_dim:
             raise InvalidInputError(f"x: expected shape (..., {self.ambient_dim}) for points of {self!r}, found {tuple(x.shape)}")
+        if x.device.type != "cpu":
+            raise InvalidInputError(f"x: expected points on the CPU, where manifolds compute, found them on {x.device}; call .cpu() first")
         return x.reshape(-1, self.ambient_dim)
 
     def _check_point_on_manifold(self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5) -> tuple[bool, str | None]:
