@@ -266,7 +266,7 @@ class Manifold(geoopt.Manifold):
         return gauss_curvature(self._second_form(self.as_rows(x).detach().double())).reshape(x.shape[:-1]).to(x.dtype)
 
     def as_rows(self, x: Tensor) -> Tensor:
-        """Points (..., D) as rows (n, D); raises InvalidInputError for another last dimension, a dtype that is not floating or points that are not on the CPU."""
+        """Points (..., D) as rows (n, D); raises InvalidInputError for another last dimension, a dtype not floating, or points not on the CPU."""
         if not torch.is_tensor(x) or not torch.is_floating_point(x):
             found = x.dtype if torch.is_tensor(x) else type(x).__name__
             raise InvalidInputError(
