@@ -30,7 +30,8 @@ from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.local_constraint import LocalPolynomialConstraint
 from topogen.manifolds.implicit.local_section import LocalSection
-from topogen.manifolds.implicit.section import Approach, Section, SpectralSection, kernel, predicted
+from topogen.manifolds.implicit.section import Approach, Section, kernel, predicted
+from topogen.manifolds.implicit.spectral_section import SpectralSection
 
 __all__ = ["ImplicitManifold"]
 
