@@ -42,6 +42,8 @@ __all__ = [
 
 Field = Callable[[Tensor], Tensor]
 SecondDerivative = Callable[[Tensor, Tensor], Tensor]
+# Directions of second derivatives that autograd takes together, which bounds the memory.
+_TOGETHER = 8
 
 
 class Jet(NamedTuple):
@@ -250,7 +252,7 @@ def _contract(field: Field, x: Tensor, direction: Tensor, output: Tensor) -> Ten
 
         return pullback(slope, x)[1](output)[0]
 
-    return torch.func.vmap(gradient, in_dims=1)(direction, output.expand(*direction.shape[:2], -1)).transpose(0, 1)
+    return torch.func.vmap(gradient, in_dims=1, chunk_size=_TOGETHER)(direction, output.expand(*direction.shape[:2], -1)).transpose(0, 1)
 
 
 def shape_operator(field: Field, x: Tensor, output: Tensor, basis: Tensor) -> Tensor:

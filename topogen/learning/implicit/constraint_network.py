@@ -28,6 +28,9 @@ from topogen.learning.implicit.network_jet import layers_of, network_jet, value_
 
 __all__ = ["ConstraintNetwork"]
 
+# Tangents and directions whose second derivatives are taken at a time; each has as many numbers as the network has units.
+_WIDE = 16384
+
 
 class ConstraintNetwork(nn.Module):
     """F: R^D -> R^m, m = outputs + (D - h), of points (..., D) in data units.
@@ -136,7 +139,9 @@ class ConstraintNetwork(nn.Module):
 
     def second_derivative(self, x: Tensor, direction: Tensor, output: Tensor) -> Tensor:
         """output^t D^2F[direction, .] (n, p, D) at points (n, D) for directions (n, p, D) and outputs (n, p, m), or (n, 1, m) for all of them."""
-        return self.jet(x).second_derivative(direction, output)
+        rows = max(64, _WIDE // (direction.shape[1] + x.shape[1]))
+        parts = zip(x.split(rows), direction.split(rows), output.split(rows), strict=True)
+        return torch.cat([self.jet(part).second_derivative(along, weights) for part, along, weights in parts])
 
     def _inside(self, x: Tensor) -> Tensor:
         """Standardised hull coordinates (n, h) in the dtype of x."""

@@ -1,6 +1,6 @@
 """The section of any constraint F: s = Pi_r F, Pi_r the projector on the r leading left singular vectors of its Jacobian (`geometry.constant_rank`).
 
-Projection of a field that offers its second derivatives: both equations of a closest point together (`closest_point`). Otherwise, and for points that do not
+Projection of a field that offers its second derivatives: both equations of a closest point together (`joint_rounds`). Otherwise, and for points that do not
 end there: a few first-order steps x - J^t F where J J^t is near the identity on the normal space, then Gauss-Newton on s with backtracking, then Newton on
 the foot-point equation T^t (x - z) = 0.
 Boumal (2023), An Introduction to Optimization on Smooth Manifolds.
@@ -18,7 +18,7 @@ from topogen.geometry.constant_rank import Frame
 from topogen.geometry.frames import apply
 from topogen.geometry.newton import State, iterate, select_rows
 from topogen.geometry.projection import Projection
-from topogen.manifolds.implicit.closest_point import closest_points
+from topogen.manifolds.implicit.joint_rounds import taken_together
 from topogen.manifolds.implicit.section import Approach, inverse_of_bent, kernel, predicted
 
 __all__ = ["SpectralSection"]
@@ -57,7 +57,7 @@ class SpectralSection:
         """The points brought to M: all at once where the field has a `jet`, one thing after the other for what is left and for other fields."""
         if not (how.closest and len(x) and hasattr(self.field, "jet")):
             return self._in_turn(x, how)
-        found = closest_points(self.field, self.rank, x, how)
+        found = taken_together(self.field, self.rank, x, how)
         if bool(found.converged.all()):
             return found
         left = ~found.converged

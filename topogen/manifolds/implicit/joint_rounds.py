@@ -25,23 +25,25 @@ from topogen.geometry.newton import State, clipped, iterate
 from topogen.geometry.projection import Projection
 from topogen.manifolds.implicit.section import FOOT_TOLERANCE, Approach, inverse_of_bent, kernel, predicted
 
-__all__ = ["closest_points"]
+__all__ = ["taken_together"]
 
 Field = Callable[[Tensor], Tensor]
 # A move in single precision, in units of the scale, after which double precision goes on; coordinates, in the same units, that are too large for it.
 _ROUGH, _FAR = 1e-3, 100.0
-# A long first move shrinks with its square, which promises a faster rate than the later ones keep.
-_LEAST_RATE = 3e-3
+# A long first move shrinks with its square, which promises a faster rate than the later ones keep: theirs is the change of H since the first round, which
+# grows with the distance from M; this much per unit of it.
+_LEAST_RATE = 0.1
 _ROUNDS = 12
-# Rows at a time: enough to hide what a call costs, few enough to keep their tangents near the processor.
-_CHUNK = 1024
+# Numbers in the points taken at a time: enough to hide what a call costs, few enough to keep their tangents near the processor.
+_CHUNK = 4096
 
 
 @torch.no_grad()
-def closest_points(field: Field, rank: int, x: Tensor, how: Approach) -> Projection:
+def taken_together(field: Field, rank: int, x: Tensor, how: Approach) -> Projection:
     """The closest points of M to points x (n, D) in float64, for a field that has a `jet` and, for predictor steps, a `gradient`."""
     rounds = _Rounds(field, rank, how)
-    return Projection(*(torch.cat(fields) for fields in zip(*(rounds.closest(part) for part in x.split(_CHUNK)), strict=True)))
+    parts = [rounds.closest(part) for part in x.split(max(64, _CHUNK // x.shape[1]))]
+    return Projection(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
 
 
 class _Linear(NamedTuple):
@@ -92,7 +94,7 @@ class _Rounds:
         length = move.norm(dim=1)
         arrived = (at.frame.residual <= how.tolerance) & (slope.norm(dim=1) <= FOOT_TOLERANCE * how.scale)
         # Moves that shrink at the rate seen leave less than |move| rate.
-        rate = (length / last).clamp(_LEAST_RATE, 1.0)
+        rate = torch.maximum(length / last, _LEAST_RATE / how.scale * (x - z).norm(dim=1)).clamp(max=1.0)
         ended = arrived | (length * rate <= FOOT_TOLERANCE * how.scale)
         moved = z + clipped(move, how.max_step)
         left = torch.where(ended, self._residual(moved, at, move), torch.inf) if bool(ended.any()) else residual
@@ -111,14 +113,10 @@ class _Rounds:
 
 def _moves(at: _Linear, back: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
     """The move (n, D) on both equations and P (x - z) (n, D), where x - z = `back`."""
-    normal, held = _combined(at.rows, torch.stack([at.frame.kept, apply(at.rows, back)], 2)).unbind(2)
+    multipliers = _multipliers(at.rows, torch.stack([at.frame.kept, apply(at.rows, back)], 2))
+    normal, held = (at.rows.mT @ multipliers).unbind(2)
     slope = back - held
     return apply(turn, torch.cat([slope, -normal], 1)) - normal, slope
-
-
-def _combined(rows: Tensor, sides: Tensor) -> Tensor:
-    """Ds^t (Ds Ds^t)^-1 b (n, D, k) for sides b (n, r, k)."""
-    return rows.mT @ _multipliers(rows, sides)
 
 
 def _multipliers(rows: Tensor, sides: Tensor) -> Tensor:
