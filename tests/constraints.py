@@ -3,8 +3,13 @@
 import torch
 from torch import Tensor
 
+from topogen.geometry.clouds.scales import estimate_scales
 from topogen.learning.implicit.constraint_network import ConstraintNetwork
+from topogen.learning.implicit.denoising_loss import learn_constraint
+from topogen.learning.implicit.fit import hull_of, manifold_of
 from topogen.manifolds import ImplicitManifold
+from topogen.manifolds.shapes import Torus
+from topogen.training.trainer import Settings
 
 
 def torus_distance(x: Tensor) -> Tensor:
@@ -18,6 +23,11 @@ def drifting_torus(x: Tensor, drift: float = 0.01) -> Tensor:
     value = torus_distance(x)
     normal = torch.func.vmap(torch.func.grad(lambda y: torus_distance(y)[0]))(x)
     return value * normal + drift * torch.stack([torch.sin(2 * x[..., 1]), torch.cos(x[..., 0]), x[..., 2] ** 2], -1)
+
+
+def tall_torus(x: Tensor, drift: float = 0.02) -> Tensor:
+    """The drifting torus with two outputs more than coordinates: m = 5, rank 1, and F has a part on M that no column of its Jacobian reaches."""
+    return torch.cat([drifting_torus(x), drift * torch.stack([1 + torch.sin(2 * x[..., 0]) * x[..., 1], torch.cos(x[..., 2] + x[..., 1])], -1)], -1)
 
 
 def torus(x: Tensor) -> Tensor:
@@ -57,3 +67,13 @@ def learned_circle() -> ImplicitManifold:
         loss.backward()
         adam.step()
     return ImplicitManifold(made, 1)
+
+
+def learned_torus() -> ImplicitManifold:
+    """The torus of radii 1 and .5, learned in a few seconds by a small network with two outputs more than coordinates."""
+    generator = torch.Generator().manual_seed(0)
+    x = Torus(1.0, 0.5).sample(1000, generator=generator)
+    hull = hull_of(x, 2)
+    scales = estimate_scales(hull.coordinates(x), 2, generator=generator)
+    settings = Settings(steps=700, batch_size=256, rate=3e-3, held_out=0.0)
+    return manifold_of(learn_constraint(x, 2, hull, scales, closed=False, width=32, settings=settings, generator=generator, quiet=True), 2)

@@ -1,10 +1,11 @@
 """Numerics of sets cut out with constant rank, against closed forms and finite differences."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from constraints import drifting_torus, torus_distance
+from constraints import drifting_torus, tall_torus, torus_distance
 from torch import Tensor
 
 from topogen.geometry import constant_rank
@@ -14,7 +15,7 @@ def circle_in_space(x: Tensor) -> Tensor:
     return torch.stack([(x[..., :2] ** 2).sum(-1) - 1.0, 3 * x[..., 2]], -1)
 
 
-CASES = [(torus_distance, 1), (circle_in_space, 2), (drifting_torus, 1)]
+CASES = [(torus_distance, 1), (circle_in_space, 2), (drifting_torus, 1), (tall_torus, 1)]
 
 
 @pytest.fixture
@@ -70,6 +71,43 @@ def test_the_truncated_jacobian_is_caught_as_a_wrong_derivative(cloud):
     at = constant_rank.frame(drifting_torus, z, 1)
     truncated = at.values[:, :1, None] * at.right[..., :1].mT
     assert (constant_rank.exact_derivative(drifting_torus, z, at) - truncated).norm(dim=-1).max() > 1e-3
+
+
+def test_the_part_of_f_outside_of_the_range_of_its_jacobian_is_felt(cloud):
+    """The planted defect: dropped directions taken from the thin singular vectors alone miss the part of F that no column of J reaches."""
+    z = constant_rank.newton(tall_torus, cloud, 1, 1e-12, max_step=0.5).points[:50]
+    at = constant_rank.frame(tall_torus, z, 1)
+    thin = replace(at, value=(at.left @ at.left.mT @ at.value.unsqueeze(-1)).squeeze(-1))
+    assert (constant_rank.exact_derivative(tall_torus, z, at) - constant_rank.exact_derivative(tall_torus, z, thin)).norm(dim=-1).max() > 1e-3
+
+
+@pytest.mark.parametrize(("field", "rank"), CASES)
+def test_frames_by_products_are_those_by_singular_values(field, rank, cloud):
+    """Kept subspaces, sections and changes of the projector agree; the single singular vectors need not."""
+    value, rows = constant_rank.value_and_jacobian(field, cloud)
+    frames = constant_rank.frame(field, cloud, rank), constant_rank.gram_frame(value, rows, rank)
+    second = constant_rank.jet(field, cloud).second_derivative
+    whole = [at.left[..., :rank] @ torch.cat([at.kept.unsqueeze(-1), at.kept_rows, constant_rank.projector_change(at, second)], -1) for at in frames]
+    assert torch.allclose(*whole, atol=1e-10)
+
+
+def test_frames_by_products_of_rows_that_are_not_finite_are_not_finite(cloud):
+    value, rows = constant_rank.value_and_jacobian(circle_in_space, cloud)
+    at = constant_rank.gram_frame(value, rows.index_fill(0, torch.tensor(3), torch.nan), 2)
+    assert torch.equal(torch.isfinite(at.residual), torch.arange(len(cloud)) != 3)
+
+
+def test_second_derivatives_are_those_of_autograd(cloud):
+    direction, output = torch.randn(5, 2, 3, dtype=torch.float64), torch.randn(5, 2, 5, dtype=torch.float64)
+    found = constant_rank.jet(tall_torus, cloud[:5]).second_derivative(direction, output)
+    for i in range(5):
+        for p in range(2):
+
+            def weighed(y: Tensor, output: Tensor = output[i, p]) -> Tensor:
+                return tall_torus(y.unsqueeze(0))[0] @ output
+
+            expected = torch.autograd.functional.hessian(weighed, cloud[i]) @ direction[i, p]
+            assert torch.allclose(found[i, p], expected, atol=1e-10)
 
 
 def section(field, x: Tensor, rank: int) -> Tensor:

@@ -16,17 +16,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from topogen.geometry.frames import apply
 from topogen.geometry.newton import State, clipped, iterate
 from topogen.geometry.projection import Projection
 
-__all__ = ["Frame", "exact_derivative", "frame", "jacobian", "newton", "pullback", "shape_operator", "value_and_jacobian"]
+__all__ = [
+    "Frame",
+    "Jet",
+    "exact_derivative",
+    "frame",
+    "gram_frame",
+    "jacobian",
+    "jet",
+    "newton",
+    "projector_change",
+    "pullback",
+    "shape_operator",
+    "value_and_jacobian",
+]
 
 Field = Callable[[Tensor], Tensor]
+SecondDerivative = Callable[[Tensor, Tensor], Tensor]
+# Directions of second derivatives that autograd takes together, which bounds the memory.
+_TOGETHER = 8
+
+
+class Jet(NamedTuple):
+    """F (n, m), J (n, m, D) and the second derivatives of F at n points.
+
+    `second_derivative(direction, output)` is output^t D^2F[direction, .] (n, p, D) for directions (n, p, D) and outputs (n, p, m), or (n, 1, m) for all
+    of them.
+    """
+
+    value: Tensor
+    rows: Tensor
+    second_derivative: SecondDerivative
 
 
 @dataclass(frozen=True)
@@ -48,6 +77,11 @@ class Frame:
     def residual(self) -> Tensor:
         """Kept residual |s| (n,)."""
         return self.kept.norm(dim=-1)
+
+    @property
+    def kept_rows(self) -> Tensor:
+        """Pi_r J (n, r, D) in coordinates of U_r."""
+        return (self.right[..., : self.rank] * self.values[:, None, : self.rank]).mT
 
     @property
     def step(self) -> Tensor:
@@ -97,6 +131,18 @@ def _single(value: Tensor, rows: Tensor) -> Frame:
     norm = rows.norm(dim=-1, keepdim=True)
     right = (rows / norm.clamp_min(torch.finfo(rows.dtype).tiny)).mT
     return Frame(value, torch.ones_like(norm), norm.squeeze(-1), right, 1)
+
+
+def gram_frame(value: Tensor, rows: Tensor, rank: int) -> Frame:
+    """Singular frame of Jacobians (n, m, D) by the eigenvectors of J^t J, at less than half the price of their singular values.
+
+    It is exact where the kept values are of one order and well above the others: the values are squared, and so is their condition. Rows that are not
+    finite give frames that are not.
+    """
+    finite = torch.isfinite(rows).all((-2, -1))
+    squares, right = torch.linalg.eigh(torch.where(finite[:, None, None], rows.mT @ rows, 0.0))
+    values, right = squares.clamp_min(torch.finfo(rows.dtype).tiny).sqrt().flip(-1), right.flip(-1)
+    return Frame(value, rows @ right / values.unsqueeze(1), values, right, rank)
 
 
 def newton(field: Field, x: Tensor, rank: int, tolerance: float, max_iterations: int = 40, max_step: float = torch.inf, halvings: int = 4) -> Projection:
@@ -151,42 +197,65 @@ def _safe_frame(field: Field, x: Tensor, rank: int) -> Frame:
         return Frame(torch.where(finite[:, None], value, torch.inf), left, values, right.mT, rank)
 
 
+def jet(field: Field, x: Tensor) -> Jet:
+    """F and its first two derivatives at points (n, D), by the field's own `jet` where it has one; rows must not interact."""
+    own = getattr(field, "jet", None)
+    if own is not None:
+        found: Jet = own(x)
+        return found
+    return Jet(*value_and_jacobian(field, x), lambda direction, output: _contract(field, x, direction, output))
+
+
 def exact_derivative(field: Field, x: Tensor, at: Frame) -> Tensor:
-    """Coordinates (n, r, D) in U_r of Ds = Pi_r J + (D Pi_r) F at points of M.
+    """Coordinates (n, r, D) in U_r of Ds = Pi_r J + (D Pi_r) F at points of M, from the frame there."""
+    return at.kept_rows + projector_change(at, lambda direction, output: _contract(field, x, direction, output))
 
-    First-order perturbation of the projector, with g = U_rest^t F the full residual that the section ignores:
 
-        row_i = sigma_i v_i^t + sum_j g_j / (sigma_i^2 - sigma_j^2) (sigma_i u_j^t D^2F[v_i, .] + sigma_j u_i^t D^2F[v_j, .]),  i kept, j dropped.
+def projector_change(at: Frame, second_derivative: SecondDerivative) -> Tensor:
+    """Coordinates (n, r, D) in U_r of (D Pi_r) F, by first-order perturbation of the projector.
+
+    With u_j the left singular vectors that are dropped, those beyond the thin ones (sigma_j = 0) among them, and g_j = u_j^t F,
+
+        row_i = sum_j g_j / (sigma_i^2 - sigma_j^2) (sigma_i u_j^t D^2F[v_i, .] + sigma_j u_i^t D^2F[v_j, .]),       i kept, j dropped.
+
+    With d_i = sum_j g_j sigma_j / (sigma_i^2 - sigma_j^2) v_j and F' = F - Pi_r F this is
+
+        row_i = (F' + J d_i)^t D^2F[v_i, .] / sigma_i + u_i^t D^2F[d_i, .]
+
+    which needs no left singular vector of a vanishing sigma_j: all of them together act through F'.
     """
-    r = at.rank
-    rows = (at.right[..., :r] * at.values[:, None, :r]).mT
-    if at.left.shape[-1] == r:
-        return rows
-    rest = (at.left[..., r:].mT @ at.value.unsqueeze(-1)).squeeze(-1)
-    return torch.stack([rows[:, i] + _projector_change(field, x, at, rest, i) for i in range(r)], dim=1)
-
-
-def _projector_change(field: Field, x: Tensor, at: Frame, rest: Tensor, i: int) -> Tensor:
-    r, sigma_i, sigma = at.rank, at.values[:, i : i + 1], at.values[:, at.rank :]
-    weight = rest / (sigma_i**2 - sigma**2)
-    output = (at.left[..., r:] @ (weight * sigma_i).unsqueeze(-1)).squeeze(-1)
-    direction = (at.right[..., r:] @ (weight * sigma).unsqueeze(-1)).squeeze(-1)
-    return _contract(field, x, at.right[..., i], output) + _contract(field, x, direction, at.left[..., i])
+    r, sigma = at.rank, at.values
+    if at.value.shape[-1] == r:
+        return torch.zeros_like(at.right[..., :r].mT)
+    tiny = torch.finfo(sigma.dtype).tiny
+    left, right, kept, dropped = at.left[..., :r], at.right[..., :r], sigma[:, :r], sigma[:, r:]
+    missed = at.value - apply(left, at.kept)
+    along = apply(at.left[..., r:].mT, missed) * dropped
+    weight = along.unsqueeze(1) / (kept.square().unsqueeze(2) - dropped.square().unsqueeze(1)).clamp_min(tiny)
+    direction = weight @ at.right[..., r:].mT
+    output = (missed.unsqueeze(1) + (weight * dropped.unsqueeze(1)) @ at.left[..., r:].mT) / kept.clamp_min(tiny).unsqueeze(2)
+    bends = second_derivative(torch.cat([right.mT, direction], 1), torch.cat([output, left.mT], 1))
+    return bends[:, :r] + bends[:, r:]
 
 
 def _contract(field: Field, x: Tensor, direction: Tensor, output: Tensor) -> Tensor:
-    """output^t D^2F[direction, .] (n, D): the gradient of <output, DF[direction]>."""
+    """output^t D^2F[direction, .] (n, p, D), as in `Jet`: by the field's own `second_derivative` where it has one, else the gradients of
+    <output, DF[direction]>."""
+    own = getattr(field, "second_derivative", None)
+    if own is not None:
+        found: Tensor = own(x, direction, output)
+        return found
 
-    def slope(y: Tensor) -> Tensor:
-        return torch.func.jvp(field, (y,), (direction,))[1]
+    def gradient(direction: Tensor, output: Tensor) -> Tensor:
+        def slope(y: Tensor) -> Tensor:
+            return torch.func.jvp(field, (y,), (direction,))[1]
 
-    _, pull = pullback(slope, x)
-    (gradient,) = pull(output)
-    return gradient
+        return pullback(slope, x)[1](output)[0]
+
+    return torch.func.vmap(gradient, in_dims=1, chunk_size=_TOGETHER)(direction, output.expand(*direction.shape[:2], -1)).transpose(0, 1)
 
 
 def shape_operator(field: Field, x: Tensor, output: Tensor, basis: Tensor) -> Tensor:
     """T^t (sum_a output_a D^2F_a) T (n, d, d) for output weights (n, m) and bases (n, D, d)."""
-    columns = [_contract(field, x, basis[..., i], output) for i in range(basis.shape[-1])]
-    hessian = basis.mT @ torch.stack(columns, dim=-1)
+    hessian = _contract(field, x, basis.mT, output.unsqueeze(1)) @ basis
     return (hessian + hessian.mT) / 2

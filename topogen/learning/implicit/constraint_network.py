@@ -20,11 +20,16 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from topogen.geometry.constant_rank import Jet
 from topogen.geometry.frames import complement
 from topogen.geometry.layers import linear
 from topogen.learning.implicit.jacobian_bounds import jacobian_enclosure
+from topogen.learning.implicit.network_jet import layers_of, network_jet, value_and_rows
 
 __all__ = ["ConstraintNetwork"]
+
+# Tangents and directions whose second derivatives are taken at a time; each has as many numbers as the network has units.
+_WIDE = 16384
 
 
 class ConstraintNetwork(nn.Module):
@@ -90,17 +95,17 @@ class ConstraintNetwork(nn.Module):
         The backward pass is written out, at half the cost of differentiating through autograd's.
         """
         slopes, hidden = [], y
-        layers = list(self.layers)
-        for layer in layers[:-1]:
-            before = layer(hidden)
+        layers, skip = layers_of(list(self.layers), y.dtype), self.linear.to(y.dtype)
+        for weight, bias in layers[:-1]:
+            before = nn.functional.linear(hidden, weight, bias)
             gate = torch.sigmoid(before)
             hidden = before * gate
             slopes.append(gate + hidden * (1 - gate))
-        value = layers[-1](hidden) + y @ self.linear.T
-        back = value @ layers[-1].weight
-        for layer, slope in zip(reversed(layers[:-1]), reversed(slopes), strict=True):
-            back = (back * slope) @ layer.weight
-        return back + value @ self.linear
+        value = nn.functional.linear(hidden, *layers[-1]) + y @ skip.T
+        back = value @ layers[-1][0]
+        for (weight, _), slope in zip(reversed(layers[:-1]), reversed(slopes), strict=True):
+            back = (back * slope) @ weight
+        return back + value @ skip
 
     def gradient(self, x: Tensor) -> Tensor:
         """J^t F (n, D) at points (n, D), the gradient of half the squared norm of F, without autograd; x - J^t F is the step of the predictor."""
@@ -108,6 +113,50 @@ class ConstraintNetwork(nn.Module):
         scale, offset = self.get_buffer("scale").to(x.dtype), x - self.get_buffer("centre").to(x.dtype)
         inside = scale * self.pull(offset @ hull / scale) @ hull.T
         return inside if outside.shape[1] == 0 else inside + offset @ outside @ outside.T
+
+    @torch.no_grad()
+    def value_and_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """F (n, m) and J (n, m, D) at points (n, D) in the dtype of x, without autograd.
+
+        The derivatives of the inner network run forwards or backwards, whichever takes fewer passes.
+        """
+        y, layers = self._inside(x), layers_of(list(self.layers), x.dtype)
+        if y.shape[1] < self.outputs:
+            at = network_jet(layers, y)
+            return self._outside(x, at.value, at.rows)
+        return self._outside(x, *value_and_rows(layers, y))
+
+    @torch.no_grad()
+    def jet(self, x: Tensor) -> Jet:
+        """F, J and the second derivatives of F at points (n, D) in the dtype of x, without autograd."""
+        at = network_jet(layers_of(list(self.layers), x.dtype), self._inside(x))
+        hull, scale = self.get_buffer("hull").to(x.dtype), self.get_buffer("scale").to(x.dtype)
+
+        def second_derivative(direction: Tensor, output: Tensor) -> Tensor:
+            return at.second_derivative(direction @ hull, output[..., : self.outputs]) @ hull.T / scale
+
+        return Jet(*self._outside(x, at.value, at.rows), second_derivative)
+
+    def second_derivative(self, x: Tensor, direction: Tensor, output: Tensor) -> Tensor:
+        """output^t D^2F[direction, .] (n, p, D) at points (n, D) for directions (n, p, D) and outputs (n, p, m), or (n, 1, m) for all of them."""
+        rows = max(64, _WIDE // (direction.shape[1] + x.shape[1]))
+        parts = zip(x.split(rows), direction.split(rows), output.split(rows), strict=True)
+        return torch.cat([self.jet(part).second_derivative(along, weights) for part, along, weights in parts])
+
+    def _inside(self, x: Tensor) -> Tensor:
+        """Standardised hull coordinates (n, h) in the dtype of x."""
+        y = (x - self.get_buffer("centre").to(x.dtype)) / self.get_buffer("scale").to(x.dtype)
+        return y @ self.get_buffer("hull").to(x.dtype)
+
+    def _outside(self, x: Tensor, value: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """F and J from the values (n, outputs) and the Jacobians (n, outputs, h) of the hidden layers: with A, the hull and the unit of the data."""
+        hull, outside = self.get_buffer("hull").to(x.dtype), self.get_buffer("outside").to(x.dtype)
+        scale, linear = self.get_buffer("scale").to(x.dtype), self.linear.to(x.dtype)
+        value, rows = scale * (value + self._inside(x) @ linear.T), (rows + linear) @ hull.T
+        if outside.shape[1] == 0:
+            return value, rows
+        beyond = (x - self.get_buffer("centre").to(x.dtype)) @ outside
+        return torch.cat([value, beyond], 1), torch.cat([rows, outside.T.expand(len(x), -1, -1)], 1)
 
     def enclosure(self, x: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """F (n, m) and J (n, m, D) at points (n, D), and a proved bound (n,) on |J(y) - J(x)| (operator norm) for |y - x| <= radius (n,), data units."""

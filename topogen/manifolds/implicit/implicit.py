@@ -1,8 +1,8 @@
 """`ImplicitManifold`: the zero set of a constraint F: R^D -> R^m, learned or given, read with constant rank r = D - d.
 
 M = {x : s(x) = 0}, s(x) = Pi_r(x) F(x), Pi_r the projector on the r leading left singular vectors of the Jacobian J(x) (`geometry.constant_rank`).
-Projection: a few first-order steps x - J^t F where J J^t is near the identity on the normal space, then Gauss-Newton on s, then Newton on the
-foot-point equation T^t (x - z) = 0 so that the result is the closest point, whose derivative is
+Projection: a few first-order steps x - J^t F where J J^t is near the identity on the normal space, then Gauss-Newton on s and Newton on the foot-point
+equation T^t (x - z) = 0, together for learned constraints, so that the result is the closest point, whose derivative is
 
     Dz = T (1 + S)^-1 T^t,      S = T^t (lambda . D^2 s) T,   x - z = Ds^t lambda.
 
@@ -30,7 +30,8 @@ from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.local_constraint import LocalPolynomialConstraint
 from topogen.manifolds.implicit.local_section import LocalSection
-from topogen.manifolds.implicit.section import Approach, Section, SpectralSection, kernel, predicted
+from topogen.manifolds.implicit.section import Approach, Section, kernel, predicted
+from topogen.manifolds.implicit.spectral_section import SpectralSection
 
 __all__ = ["ImplicitManifold"]
 
