@@ -79,6 +79,11 @@ def test_an_underfit_manifold_warns_and_says_so_in_a_note():
     assert any("underfit" in note for note in found.notes)
 
 
+def test_few_points_are_all_fitted_to_and_a_note_says_so():
+    found = fitted(cloud("circle", 60, 20), 1, constraint="local")
+    assert found.training["held_out"]["points"] == 0 and any("too few points to set any apart" in note for note in found.notes)
+
+
 def test_held_out_distances():
     circle = shapes.get("circle")
     manifold = fitted(circle.sample(400, seeded(11)), 1).manifold

@@ -43,9 +43,14 @@ class Division:
     judge: Tensor
 
     @property
+    def apart(self) -> bool:
+        """Whether any points were set apart."""
+        return self.fit is not self.judge
+
+    @property
     def both(self) -> Tensor:
         """The points to fit to and to choose with."""
-        return self.fit if self.fit is self.choose else torch.cat([self.fit, self.choose])
+        return torch.cat([self.fit, self.choose]) if self.apart else self.fit
 
 
 @dataclass(frozen=True)
@@ -83,22 +88,22 @@ def _divided(request: ManifoldRequest) -> Division:
 
 def _chosen(request: ManifoldRequest, parts: Division) -> tuple[_Candidate, tuple[str, ...]]:
     if request.constraint == "neural":
-        return _neural(request, parts), ()
+        return _neural(request, parts.both), ()
     if request.constraint == "local":
         return _local(request, parts.both), ()
     why = _why_not_local(request)
     if why:
-        return _neural(request, parts), (f"constraint: neural, because {why}",)
+        return _neural(request, parts.both), (f"constraint: neural, because {why}",)
     try:
         local = _local(request, parts.fit)
     except (InvalidInputError, DivergenceError) as error:
-        return _neural(request, parts), (f"constraint: neural, because local polynomials do not fit ({error})",)
+        return _neural(request, parts.both), (f"constraint: neural, because local polynomials do not fit ({error})",)
     off = _distances(local.manifold, parts.choose, parts.fit)
     level, size = float(off.square().mean().sqrt()), diameter(parts.fit)
     if level <= CLEAN * size:
         reason = f"held-out points are {level:.3g} off it (root mean square), {level / size:.2%} of the diameter"
         return _local(request, parts.both), (f"constraint: local polynomials; {reason}; a network was not tried",)
-    neural = _neural(request, parts)
+    neural = _neural(request, parts.fit)
     other = float(_distances(neural.manifold, parts.choose, parts.fit).square().mean().sqrt())
     told = f"held-out points are {level:.4g} off local polynomials and {other:.4g} off a network (root mean square)"
     if other < level:
@@ -130,9 +135,9 @@ def _summary(fitted: FittedSheets) -> dict[str, Any]:
     return {"sheets": fitted.constraint.charts.count, "neighbours": fitted.neighbours, "degree": fitted.degree}
 
 
-def _neural(request: ManifoldRequest, parts: Division) -> _Candidate:
+def _neural(request: ManifoldRequest, points: Tensor) -> _Candidate:
     found = fit_implicit(
-        parts.fit, request.dim, boundary=request.boundary, pieces=request.mixed, settings=request.settings, generator=request.generator,
+        points, request.dim, boundary=request.boundary, pieces=request.mixed, settings=request.settings, generator=request.generator,
         checkpoint=request.checkpoint, quiet=request.quiet,
     )  # fmt: skip
     notes = tuple(note for note in found.notes if not note.startswith("boundary:"))
@@ -154,20 +159,22 @@ def _judged(manifold: ImplicitManifold, parts: Division, request: ManifoldReques
     """Distances of the points to judge with, and a warning where they are farther than noise and scale explain."""
     off, lost = held_out_distances(manifold, parts.judge)
     level = float(torch.where(lost, torch.nan, off).square().nanmean().sqrt()) if not bool(lost.all()) else float("inf")
-    judged: dict[str, float | int] = {"points": len(off), "distance": level, "lost": float(lost.double().mean())}
+    judged: dict[str, float | int] = {"points": len(off) if parts.apart else 0, "distance": level, "lost": float(lost.double().mean())}
     floor = CLEAN * diameter(parts.fit)
     if level > UNDERFIT * floor:
         noise = noise_level(parts.fit, request.dim, generator=request.generator)
         judged["noise"] = noise.noise
         floor = max(floor, noise.noise * manifold.codim**0.5)
+    told = () if parts.apart else ("held out: too few points to set any apart; distances are those of fitted points",)
     if level <= UNDERFIT * floor and judged["lost"] <= LOST:
-        return judged, ()
+        return judged, told
+    which = "held-out" if parts.apart else "fitted"
     text = (
-        f"underfit: held-out points are {level:.3g} off the manifold (root mean square), {level / floor:.1f} times what noise and scale explain, and"
+        f"underfit: {which} points are {level:.3g} off the manifold (root mean square), {level / floor:.1f} times what noise and scale explain, and"
         f" {judged['lost']:.1%} do not project onto it; more points, another dim or the other constraint may help"
     )
     warnings.warn(text, RuntimeWarning, stacklevel=6)
-    return judged, (text,)
+    return judged, (*told, text)
 
 
 def _set_gate(manifold: ImplicitManifold, parts: Division) -> str:

@@ -138,13 +138,15 @@ class ImplicitManifold(Manifold):
     def local_dim(self, x: Tensor) -> Tensor:
         """Dimension (...) int64 of the zero set at points near it: D minus the number of singular values above the widest gap of the spectrum.
 
+        Gaps below a thousandth of the largest value are not looked at: what is that small is none of the constraint's directions.
         A constraint learned with m = D outputs has values near 1 on the normal space and near 0 along M, so pieces of different dimension show
         different ranks. A constraint with m < D can only tell dimensions from D - m upwards.
         """
-        values = self.spectrum(x).clamp_min(1e-6)
+        values = self.spectrum(x)
         if values.shape[-1] == 1:
             return torch.full(x.shape[:-1], self.ambient_dim - 1, dtype=torch.int64, device=x.device)
-        floor = values[..., :1] * 1e-3
+        floor = values[..., :1].clamp_min(1e-6) * 1e-3
+        values = torch.maximum(values, floor)
         padded = torch.cat([values, floor], -1) if values.shape[-1] < self.ambient_dim else values
         rank = (padded[..., :-1] / padded[..., 1:]).argmax(-1) + 1
         return self.ambient_dim - rank
