@@ -70,12 +70,21 @@ def fit_constraint(request: ManifoldRequest) -> FittedManifold:
     if request.boundary:
         notes = (*notes, _set_gate(best.manifold, parts))
     judged, warning = _judged(best.manifold, parts, request)
-    found = best.manifold.project(request.points)
-    anchors = found.points[found.converged]
-    if len(anchors) < 0.5 * len(request.points):
-        raise DivergenceError(f"only {len(anchors)} of {len(request.points)} points project onto the manifold; look at the advice of the inspection")
+    anchors = _anchors(best.manifold, request)
     summary = best.summary | {"constraint": best.name, "held_out": judged, "seconds": round(time.perf_counter() - began, 3)}
-    return FittedManifold(best.manifold, anchors[: request.most_anchors], (*notes, *warning), summary)
+    return FittedManifold(best.manifold, anchors, (*notes, *warning), summary)
+
+
+def _anchors(manifold: ImplicitManifold, request: ManifoldRequest) -> Tensor:
+    """Points projected onto the manifold: of all, or of as many drawn at random as a model keeps."""
+    points = request.points
+    if len(points) > request.most_anchors:
+        points = points[torch.randperm(len(points), generator=request.generator)[: request.most_anchors].sort().values]
+    found = manifold.project(points)
+    anchors = found.points[found.converged]
+    if len(anchors) < 0.5 * len(points):
+        raise DivergenceError(f"only {len(anchors)} of {len(points)} points project onto the manifold; look at the advice of the inspection")
+    return anchors
 
 
 def _divided(request: ManifoldRequest) -> Division:
