@@ -27,7 +27,7 @@ def seeded(seed: int) -> torch.Generator:
 
 @pytest.fixture(scope="module")
 def model():
-    return topogen.fit(shapes.get("circle").sample(300, generator=seeded(1)), constraint="neural", settings=Settings(steps=150), quiet=True)
+    return topogen.fit(shapes.get("circle").sample(300, generator=seeded(1)), constraint="neural", settings=Settings(steps=400), quiet=True)
 
 
 @pytest.fixture(scope="module")

@@ -140,7 +140,8 @@ def fit(
         context: integer labels (n,) or vectors (n, c), one per point, that a diffusion or flow is to depend on.
         density_settings: steps, batch, rate of the training of a diffusion or flow.
         constraint: "local": local polynomials, nothing trained; "neural": a network trained by denoising, which is better where the noise is about 1 % of
-            the diameter; "auto" takes local polynomials where held-out points lie on them to .2 % of the diameter, and the better one of both elsewhere.
+            the diameter; "auto" takes local polynomials where held-out points lie on them to .2 % of the diameter, and the better one of both elsewhere;
+            a network where there are gaps to close, pieces of several dimensions or more than four dimensions.
         quiet: no progress bar.
 
     Raises InvalidInputError for unusable points or names, NotSupportedError for charts above dimension 3, DivergenceError when training fails.
@@ -170,7 +171,8 @@ def _fitted(kind: ManifoldKind, cloud: Tensor, found: Inspection, closed: bool, 
     if kind.fit is None:
         raise InvalidInputError(f"manifold: {kind.name!r} is a kind that is given, not fitted; pass a Manifold")
     boundary, mixed = found.has_boundary and not closed, len(found.dimension.mixed) > 1
-    return kind.fit(ManifoldRequest(cloud, found.dim, generator, boundary=boundary, mixed=mixed, most_anchors=_ANCHORS, **training))
+    gaps = found.has_boundary and closed
+    return kind.fit(ManifoldRequest(cloud, found.dim, generator, boundary=boundary, mixed=mixed, gaps=gaps, most_anchors=_ANCHORS, **training))
 
 
 def _fitted_in_hull(kind: ManifoldKind, cloud: Tensor, found: Inspection, closed: bool, generator: torch.Generator, **training: Any) -> FittedManifold:

@@ -21,7 +21,8 @@ __all__ = ["FittedManifold", "ManifoldKind", "ManifoldRequest"]
 class ManifoldRequest:
     """What a manifold is fitted to and how.
 
-    `points` (n, D) float64: distinct data; `dim`: dimension of M; `boundary`: the data end somewhere; `mixed`: there are several local dimensions;
+    `points` (n, D) float64: distinct data; `dim`: dimension of M; `boundary`: the data end somewhere; `mixed`: there are several local dimensions; `gaps`: data
+    are missing where M goes on;
     `constraint`: how a constraint is learned, "neural", "local" or "auto", where the kind has one;
     `settings`, `checkpoint`, `quiet`: of the training, where there is any; `most_anchors`: how many points of M a model keeps.
     """
@@ -31,6 +32,7 @@ class ManifoldRequest:
     generator: torch.Generator
     boundary: bool = False
     mixed: bool = False
+    gaps: bool = False
     constraint: str = "auto"
     settings: Settings | None = None
     checkpoint: Path | None = None

@@ -157,3 +157,19 @@ def test_wrong_arguments():
         topogen.fit(points, constraint="sheets")
     with pytest.raises(InvalidInputError, match="is given"):
         topogen.fit(points, shapes.get("circle"), constraint="local")
+
+
+def test_points_to_judge_with_that_contradict_ask_for_a_network(monkeypatch):
+    """Local polynomials that pass the choice and fail the judgement are compared with a network after all."""
+    points = cloud("circle", 500, 21)
+    judge = torch.randperm(500, generator=seeded(0))[50:100]
+    points[judge[:2]] *= 0.7
+    with pytest.warns(RuntimeWarning, match="underfit"):
+        found = fitted(points, 1)
+    assert any("they decided, so none are left to judge with" in note for note in found.notes)
+
+
+@pytest.mark.filterwarnings("ignore:underfit")
+def test_gaps_that_are_to_be_closed_ask_for_a_network():
+    found = fitted(cloud("circle", 300, 22), 1, gaps=True)
+    assert found.training["constraint"] == "neural" and any("gaps" in note for note in found.notes)

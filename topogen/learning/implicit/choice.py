@@ -28,6 +28,8 @@ from topogen.topology.level_sets.spurious_components import wilson_interval
 
 __all__ = ["Division", "fit_constraint", "held_out_distances"]
 
+NOT_TRIED = "a network was not tried"
+ALL_FITTED = "held out: too few points to set any apart; distances are those of fitted points"
 CLEAN = 2e-3
 UNDERFIT = 3.0
 SHARE, MOST, FEWEST = 0.1, 1000, 10
@@ -66,13 +68,28 @@ def fit_constraint(request: ManifoldRequest) -> FittedManifold:
     began = time.perf_counter()
     parts = _divided(request)
     best, tried = _chosen(request, parts)
-    notes = (*best.notes, *tried)
-    if request.boundary:
-        notes = (*notes, _set_gate(best.manifold, parts))
     judged, warning = _judged(best.manifold, parts, request)
+    if warning and request.constraint == "auto" and best.name == "local" and NOT_TRIED in tried[-1]:
+        best, tried, judged, warning = _second(request, parts, best, tried, judged, warning)
+    if warning:
+        warnings.warn(warning, RuntimeWarning, stacklevel=4)
+    notes = (*best.notes, *tried, *((_set_gate(best.manifold, parts),) if request.boundary else ()))
+    notes = (*notes, *((ALL_FITTED,) if not parts.apart else ()), *((warning,) if warning else ()))
     anchors = _anchors(best.manifold, request)
     summary = best.summary | {"constraint": best.name, "held_out": judged, "seconds": round(time.perf_counter() - began, 3)}
-    return FittedManifold(best.manifold, anchors, (*notes, *warning), summary)
+    return FittedManifold(best.manifold, anchors, notes, summary)
+
+
+def _second(
+    request: ManifoldRequest, parts: Division, best: _Candidate, tried: tuple[str, ...], judged: dict[str, float | int], warning: str
+) -> tuple[_Candidate, tuple[str, ...], dict[str, float | int], str]:
+    """The network in place of local polynomials that the points to judge with contradict, where these points are nearer to it."""
+    other = _neural(request, parts.both)
+    after, complaint = _judged(other.manifold, parts, request)
+    told = f"points to judge with are {judged['distance']:.3g} off local polynomials and {after['distance']:.3g} off a network (root mean square)"
+    if (after["lost"] > LOST, after["distance"]) < (judged["lost"] > LOST, judged["distance"]):
+        return other, (f"constraint: neural; {told}; they decided, so none are left to judge with",), after, complaint
+    return best, (f"constraint: local polynomials; {told}; they decided, so none are left to judge with",), judged, warning
 
 
 def _anchors(manifold: ImplicitManifold, request: ManifoldRequest) -> Tensor:
@@ -111,7 +128,7 @@ def _chosen(request: ManifoldRequest, parts: Division) -> tuple[_Candidate, tupl
     level, size = float(off.square().mean().sqrt()), diameter(parts.fit)
     if level <= CLEAN * size:
         reason = f"held-out points are {level:.3g} off it (root mean square), {level / size:.2%} of the diameter"
-        return _local(request, parts.both), (f"constraint: local polynomials; {reason}; a network was not tried",)
+        return _local(request, parts.both), (f"constraint: local polynomials; {reason}; {NOT_TRIED}",)
     neural = _neural(request, parts.fit)
     other = float(_distances(neural.manifold, parts.choose, parts.fit).square().mean().sqrt())
     told = f"held-out points are {level:.4g} off local polynomials and {other:.4g} off a network (root mean square)"
@@ -123,7 +140,9 @@ def _chosen(request: ManifoldRequest, parts: Division) -> tuple[_Candidate, tupl
 def _why_not_local(request: ManifoldRequest) -> str:
     if request.dim > HIGHEST_DIM:
         return f"local polynomials are made for dimensions up to {HIGHEST_DIM}"
-    return "the data have pieces of several dimensions" if request.mixed else ""
+    if request.mixed:
+        return "the data have pieces of several dimensions"
+    return "the data have gaps, and local polynomials end where the data do" if request.gaps else ""
 
 
 def _local(request: ManifoldRequest, points: Tensor) -> _Candidate:
@@ -164,8 +183,8 @@ def _distances(manifold: ImplicitManifold, points: Tensor, fitted: Tensor) -> Te
     return torch.where(lost, nearest(fitted, 1, points)[0][:, 0], off) if bool(lost.any()) else off
 
 
-def _judged(manifold: ImplicitManifold, parts: Division, request: ManifoldRequest) -> tuple[dict[str, float | int], tuple[str, ...]]:
-    """Distances of the points to judge with, and a warning where they are farther than noise and scale explain."""
+def _judged(manifold: ImplicitManifold, parts: Division, request: ManifoldRequest) -> tuple[dict[str, float | int], str]:
+    """Distances of the points to judge with, and a warning, or none, where they are farther than noise and scale explain."""
     off, lost = held_out_distances(manifold, parts.judge)
     level = float(torch.where(lost, torch.nan, off).square().nanmean().sqrt()) if not bool(lost.all()) else float("inf")
     judged: dict[str, float | int] = {"points": len(off) if parts.apart else 0, "distance": level, "lost": float(lost.double().mean())}
@@ -174,16 +193,13 @@ def _judged(manifold: ImplicitManifold, parts: Division, request: ManifoldReques
         noise = noise_level(parts.fit, request.dim, generator=request.generator)
         judged["noise"] = noise.noise
         floor = max(floor, noise.noise * manifold.codim**0.5)
-    told = () if parts.apart else ("held out: too few points to set any apart; distances are those of fitted points",)
     if level <= UNDERFIT * floor and judged["lost"] <= LOST:
-        return judged, told
+        return judged, ""
     which = "held-out" if parts.apart else "fitted"
-    text = (
+    return judged, (
         f"underfit: {which} points are {level:.3g} off the manifold (root mean square), {level / floor:.1f} times what noise and scale explain, and"
         f" {judged['lost']:.1%} do not project onto it; more points, another dim or the other constraint may help"
     )
-    warnings.warn(text, RuntimeWarning, stacklevel=6)
-    return judged, (*told, text)
 
 
 def _set_gate(manifold: ImplicitManifold, parts: Division) -> str:
