@@ -12,6 +12,8 @@ SHAPES = (
 )  # fmt: skip
 
 SECTIONS = (
+    ("Constraints side by side", "constraints"),
+    ("Runs as they come", "runs"),
     ("Bounded surfaces", "bounded"),
     ("Noise", "noise"),
     ("Uneven density, outliers, missing caps", "defects"),
