@@ -27,7 +27,7 @@ from topogen.learning.manifold_table import MANIFOLDS
 from topogen.manifolds.base import Manifold, Projection
 from topogen.manifolds.in_subspace import InSubspace
 from topogen.points import as_points, clean, distinct
-from topogen.saving import read_folder, write_folder
+from topogen.saving import part, read_folder, write_folder
 from topogen.training.trainer import Settings
 
 __all__ = ["Model", "fit", "load"]
@@ -86,8 +86,8 @@ class Model:
         NotSupportedError for kinds without registration."""
         kind, density = _entry(MANIFOLDS, self.manifold), _entry(DENSITIES, self.distribution)
         parts = {"manifold": (kind.name, *kind.describe(self.manifold)), "distribution": (density.name, *density.describe(self.distribution, self.manifold))}
-        document = {part: {"kind": name, "config": dict(config)} for part, (name, config, _) in parts.items()}
-        tensors = {f"{part}.{key}": value for part, (_, _, own) in parts.items() for key, value in own.items()}
+        document = {which: {"kind": name, "config": dict(config)} for which, (name, config, _) in parts.items()}
+        tensors = {f"{which}.{key}": value for which, (_, _, own) in parts.items() for key, value in own.items()}
         training = {name: value for name, value in self.training.items() if name != "seconds"}
         extra = {"inspection": dict(self.inspection), "notes": list(self.notes), "training": training}
         write_folder(Path(folder), {**document, **extra}, {**tensors, "anchors": self.anchors})
@@ -276,14 +276,14 @@ def _entry(table: Table[E], thing: object) -> E:
     return entry
 
 
-def _build(part: str, document: Mapping[str, Any], tensors: Mapping[str, Tensor], table: Mapping[str, Any], *context: Any) -> Any:
-    entry = document.get(part)
+def _build(which: str, document: Mapping[str, Any], tensors: Mapping[str, Tensor], table: Mapping[str, Any], *context: Any) -> Any:
+    entry = document.get(which)
     entry = entry if isinstance(entry, dict) else {}
     name, config = entry.get("kind"), entry.get("config")
     if not isinstance(name, str) or name not in table or not isinstance(config, dict):
-        raise CheckpointError(f"model.json: {part} of kind {name!r} is not registered; known are {', '.join(table)}")
-    own = {key.removeprefix(f"{part}."): tensor for key, tensor in tensors.items() if key.startswith(f"{part}.")}
+        raise CheckpointError(f"model.json: {which} of kind {name!r} is not registered; known are {', '.join(table)}")
+    own = part(tensors, f"{which}.")
     try:
         return table[name].build(config, own, *context)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
-        raise CheckpointError(f"model.json: {part} cannot be built from its configuration ({error}); the file was altered") from error
+        raise CheckpointError(f"model.json: {which} cannot be built from its configuration ({error}); the file was altered") from error

@@ -26,12 +26,17 @@ from torch import Tensor
 from topogen.errors import CheckpointError
 from topogen.training.checkpoints import replace_file
 
-__all__ = ["SCHEMA_VERSION", "Saved", "check_folder", "read_folder", "write_folder"]
+__all__ = ["SCHEMA_VERSION", "Saved", "check_folder", "part", "read_folder", "write_folder"]
 
 SCHEMA_VERSION = 1
 _JSON = "model.json"
 Saved = tuple[Mapping[str, Any], Mapping[str, Tensor]]
 """What a file holds of an object: plain values that JSON takes, and tensors."""
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def check_folder(folder: Path) -> None:

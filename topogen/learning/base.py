@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from topogen.entry_tables import Table
+from topogen.errors import NotSupportedError
 from topogen.manifolds.base import Manifold
 from topogen.saving import Saved
 from topogen.training.trainer import Settings
 
-__all__ = ["FittedManifold", "ManifoldKind", "ManifoldRequest"]
+__all__ = ["FittedManifold", "ManifoldKind", "ManifoldRequest", "describe_inner"]
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,12 @@ class ManifoldKind:
     build: Callable[[Mapping[str, Any], Mapping[str, Tensor]], Manifold]
     fit: Callable[[ManifoldRequest], FittedManifold] | None = None
     highest_dim: int | None = None
+
+
+def describe_inner(kinds: Table[ManifoldKind], inner: Manifold, called: str) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """What a file holds of a manifold inside of another, its kind among it; raises NotSupportedError, by the name it is `called`, for one of no kind."""
+    kind = kinds.covering(inner)
+    if kind is None:
+        raise NotSupportedError(f"save: {called} is of no registered kind; register it in the group {kinds.group}")
+    config, tensors = kind.describe(inner)
+    return {"kind": kind.name, "config": dict(config)}, tensors

@@ -8,10 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from topogen.entry_tables import Table
-from topogen.errors import NotSupportedError
-from topogen.learning.base import ManifoldKind
+from topogen.learning.base import ManifoldKind, describe_inner
 from topogen.manifolds.in_subspace import InSubspace
-from topogen.saving import Saved
+from topogen.saving import Saved, part
 
 __all__ = ["subspace_entry"]
 
@@ -31,17 +30,13 @@ def subspace_entry(kinds: Callable[[], Table[ManifoldKind]]) -> ManifoldKind:
 
 
 def _describe(manifold: InSubspace, kinds: Table[ManifoldKind]) -> Saved:
-    kind = kinds.covering(manifold.core)
-    if kind is None:
-        raise NotSupportedError(f"save: {manifold.core!r} in the subspace is of no registered kind; register it in the group {kinds.group}")
-    config, tensors = kind.describe(manifold.core)
+    core, tensors = describe_inner(kinds, manifold.core, f"{manifold.core!r} in the subspace")
     own = {"centre": manifold.get_buffer("centre"), "basis": manifold.get_buffer("basis")}
-    return {"core": {"kind": kind.name, "config": dict(config)}}, {**own, **{_PREFIX + name: value for name, value in tensors.items()}}
+    return {"core": core}, {**own, **{_PREFIX + name: value for name, value in tensors.items()}}
 
 
 def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], kinds: Table[ManifoldKind]) -> InSubspace:
     kind = kinds[config["core"]["kind"]]
     if kind.name == NAME:
         raise ValueError("the manifold in a subspace lies in a subspace")
-    inner = {name.removeprefix(_PREFIX): value for name, value in tensors.items() if name.startswith(_PREFIX)}
-    return InSubspace(kind.build(config["core"]["config"], inner), tensors["centre"], tensors["basis"])
+    return InSubspace(kind.build(config["core"]["config"], part(tensors, _PREFIX)), tensors["centre"], tensors["basis"])

@@ -15,9 +15,9 @@ from topogen.distributions.charts.fit import fit_fine_charts
 from topogen.distributions.uniform.uniform import LARGEST_DIMENSION
 from topogen.errors import NotSupportedError
 from topogen.manifolds.atlas.atlas import Atlas
-from topogen.manifolds.atlas.saved_atlas import build_cover, describe_cover, part
+from topogen.manifolds.atlas.saved_atlas import build_cover, describe_cover
 from topogen.manifolds.base import Manifold
-from topogen.saving import Saved
+from topogen.saving import Saved, part
 
 __all__ = ["ENTRY", "build_mixture", "describe_mixture"]
 

@@ -16,7 +16,7 @@ from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import NotSupportedError
 from topogen.manifolds.base import Manifold
-from topogen.saving import Saved
+from topogen.saving import Saved, part
 
 __all__ = ["ENTRY"]
 
@@ -46,7 +46,7 @@ def _volume(volume: Estimate) -> dict[str, Any]:
 
 
 def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], manifold: Manifold, anchors: Tensor) -> Energy:
-    state = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+    state = part(tensors, "network.")
     network = CorrectionNetwork(state["centre"], float(state["scale"]), **config["network"])
     network.load_state_dict(state)
     kernels = TangentKernels(

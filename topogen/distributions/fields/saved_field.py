@@ -14,9 +14,8 @@ from topogen.distributions.fields.components import Base, ChartMixtureBase, Samp
 from topogen.distributions.fields.continuous_flow import ContinuousFlow
 from topogen.distributions.fields.vector_field import FieldNetwork
 from topogen.errors import NotSupportedError
-from topogen.manifolds.atlas.saved_atlas import part
 from topogen.manifolds.base import Manifold
-from topogen.saving import Saved
+from topogen.saving import Saved, part
 
 __all__ = ["build_base_and_field", "describe_flow"]
 

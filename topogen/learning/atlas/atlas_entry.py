@@ -8,13 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from topogen.entry_tables import Table
-from topogen.errors import NotSupportedError
 from topogen.learning.atlas.fit import SAMPLES, learn_atlas
-from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest
+from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest, describe_inner
 from topogen.learning.implicit.choice import fit_constraint
 from topogen.manifolds.atlas.atlas import Atlas
-from topogen.manifolds.atlas.saved_atlas import build_cover, describe_cover, part
-from topogen.saving import Saved
+from topogen.manifolds.atlas.saved_atlas import build_cover, describe_cover
+from topogen.saving import Saved, part
 
 __all__ = ["atlas_entry"]
 
@@ -43,11 +42,7 @@ def _fit(request: ManifoldRequest) -> FittedManifold:
 def _describe(atlas: Atlas, kinds: Table[ManifoldKind]) -> Saved:
     config, tensors = describe_cover(atlas)
     if atlas.sheet is not None:
-        kind = kinds.covering(atlas.sheet)
-        if kind is None:
-            raise NotSupportedError(f"save: the sheet of the atlas, {atlas.sheet!r}, is of no registered kind; register it in the group {kinds.group}")
-        inner, own = kind.describe(atlas.sheet)
-        config["sheet"] = {"kind": kind.name, "config": dict(inner)}
+        config["sheet"], own = describe_inner(kinds, atlas.sheet, f"the sheet of the atlas, {atlas.sheet!r},")
         tensors |= {f"sheet.{name}": value for name, value in own.items()}
     return config, tensors
 

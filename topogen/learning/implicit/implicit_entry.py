@@ -14,11 +14,10 @@ from topogen.learning.base import ManifoldKind
 from topogen.learning.implicit.choice import fit_constraint
 from topogen.learning.implicit.constraint_network import ConstraintNetwork
 from topogen.manifolds.atlas.graph_charts import GraphCharts
-from topogen.manifolds.atlas.saved_atlas import part
 from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.manifolds.implicit.local_constraint import LocalPolynomialConstraint
-from topogen.saving import Saved
+from topogen.saving import Saved, part
 
 __all__ = ["ENTRY"]
 

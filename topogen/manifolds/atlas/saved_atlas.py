@@ -14,8 +14,9 @@ from topogen.manifolds.atlas.flow_charts import FlowCharts
 from topogen.manifolds.atlas.graph_charts import Charts, GraphCharts
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
+from topogen.saving import part
 
-__all__ = ["build_cover", "describe_cover", "part"]
+__all__ = ["build_cover", "describe_cover"]
 
 
 def describe_cover(atlas: Atlas) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -35,11 +36,6 @@ def build_cover(config: Mapping[str, Any], tensors: Mapping[str, Tensor], sheet:
     charts = _build_charts(config["charts"], part(tensors, "charts."))
     gate = Gate(tensors["gate.anchors"], **config["gate"]) if "gate" in config else None
     return Atlas(charts, sheet, tau=tensors["tau"], points=tensors["points"], gate=gate)
-
-
-def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, without it."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _chart_sizes(charts: Charts) -> dict[str, Any]:
