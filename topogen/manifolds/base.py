@@ -45,8 +45,8 @@ class Manifold(geoopt.Manifold):
     `gate`: where M ends, None without one.
     `constraint`: F, where M is a zero set {F = 0}, None elsewhere. Such a manifold has, like `ImplicitManifold`, also `outputs`, `scale`, `full_tolerance`,
     `value`, `frame`, `spectrum`, `kept_residual`, `full_residual` and `tilt`.
-    `core`: M in the coordinates of an affine subspace of R^D that it lies in, None where M is not given so. Such a manifold has, like `InSubspace`, also
-    `coordinates`, `embedded` and `with_height`.
+    `core`: M in the coordinates of an affine subspace of R^D that it lies in, None where M is not given so. `coordinates` and
+    `embedded` go there and back.
     `charts`: the charts that cover M, None without any. Such a manifold has, like `Atlas`, also `members`, `holds`, `decode`, `stretch` and `stretches`.
     `closed_form`: whether M has exact uniform samples `sample(n, generator=)` (n, D) and its d-dimensional `volume`.
     """
@@ -264,6 +264,14 @@ class Manifold(geoopt.Manifold):
         if self.dim != 2:
             raise NotSupportedError(f"gauss_curvature: defined on surfaces, {self!r} has dimension {self.dim}; use mean_curvature")
         return gauss_curvature(self._second_form(self.as_rows(x).detach().double())).reshape(x.shape[:-1]).to(x.dtype)
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """The coordinates (..., m) of points x (..., D) that `core` is given in; the points themselves where there is none."""
+        return x
+
+    def embedded(self, y: Tensor) -> Tensor:
+        """The points (..., D) with coordinates y (..., m); back from `coordinates`."""
+        return y
 
     def as_rows(self, x: Tensor) -> Tensor:
         """Points (..., D) as rows (n, D); raises InvalidInputError for another last dimension, a dtype not floating, or points not on the CPU."""

@@ -216,8 +216,7 @@ def _edge(model: Model) -> Callable[[Tensor], Tensor] | None:
     if manifold.gate is None:
         return None
     gate, margin = manifold.gate, half_ball_centroid(manifold.dim) / 2
-    inside: Callable[[Tensor], Tensor] = (lambda x: x) if placed.core is None else placed.coordinates  # type: ignore[assignment]
-    return lambda x: gate.signed(inside(x), manifold.tangent_basis) > -margin
+    return lambda x: gate.signed(placed.coordinates(x), manifold.tangent_basis) > -margin
 
 
 def _json(path: Path, content: dict[str, Any]) -> None:

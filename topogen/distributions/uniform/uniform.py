@@ -98,8 +98,7 @@ class Uniform(Distribution):
         """Points (*sample_shape, D) float64, uniform on M; `generator` None means torch's global generator."""
         shape = torch.Size(sample_shape)
         if self._core is not None:
-            drawn: Tensor = self.manifold.embedded(self._core.sample(shape, generator))  # type: ignore[operator]
-            return drawn
+            return self.manifold.embedded(self._core.sample(shape, generator))
         with torch.no_grad():
             n = shape.numel()
             points = _closed_sample(self.manifold, n, generator) if self.method == "closed form" else self._sampler().sample(n, generator)
@@ -145,7 +144,7 @@ class Uniform(Distribution):
 
 def _inside(manifold: Manifold, points: Tensor | None) -> Tensor | None:
     """Points (n, D) in the coordinates of the subspace that M is given in."""
-    return None if points is None else manifold.coordinates(points.detach().double())  # type: ignore[operator]
+    return None if points is None else manifold.coordinates(points.detach().double())
 
 
 def _closed_sample(manifold: Manifold, n: int, generator: torch.Generator | None) -> Tensor:

@@ -98,9 +98,8 @@ def manifold_input(subject: Any, known: Tensor | None, generator: torch.Generato
 def _in_subspace(subject: ManifoldInput) -> ManifoldInput:
     """The same in the coordinates of the subspace."""
     placed, draw = subject.manifold, subject.draw
-    inside: Callable[[Tensor], Tensor] = placed.coordinates  # type: ignore[assignment]
-    points = None if subject.points is None else inside(subject.points)
-    return ManifoldInput(cast(Manifold, placed.core), lambda n, generator: inside(draw(n, generator)), subject.distribution, points, placed)
+    points = None if subject.points is None else placed.coordinates(subject.points)
+    return ManifoldInput(cast(Manifold, placed.core), lambda n, generator: placed.coordinates(draw(n, generator)), subject.distribution, points, placed)
 
 
 def _as_it_lies(subject: Any, known: Tensor | None, generator: torch.Generator, drawn: Tensor | None) -> ManifoldInput | None:
