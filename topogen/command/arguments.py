@@ -180,7 +180,7 @@ def _learning(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--constraint", choices=("auto", "local", "neural"), default="auto", help="how the constraint is learned (default: auto)")
     verb.add_argument("--density-steps", type=_positive, metavar="N", help="training steps of a diffusion or flow (default 8000)")
     verb.add_argument("--closed", action="store_true", help="the manifold has no boundary; where data are missing there are gaps")
-    verb.add_argument("--steps", type=_positive, help="training steps (default 4000)")
+    verb.add_argument("--steps", type=_positive, help="training steps of a network (default 3000, 1500 for noisy points)")
 
 
 def _manifold_name(text: str) -> str:

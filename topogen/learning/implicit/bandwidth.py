@@ -33,7 +33,7 @@ LARGEST_SHARE = 1 / 3
 
 @dataclass(frozen=True)
 class Bandwidth:
-    """Neighbours `k` (m,) at `anchors` (m, h), whole steps `step` of the `ladder` of all k, and `sigma`, the spread about the smallest sheets."""
+    """At `anchors` (m, h) the number `step` (m,) of an entry of the `ladder`, the numbers of neighbours k; `sigma`: the spread about the smallest sheets."""
 
     anchors: Tensor
     step: Tensor

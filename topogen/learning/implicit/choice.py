@@ -3,7 +3,8 @@
 The points are divided into three parts: most to fit, a tenth to choose with, a tenth to judge with, raw as they are. Local polynomials cost next to nothing and
 are fitted first. Where the root mean square distance of the points to choose with is below `CLEAN` of the diameter, nothing else is tried. Otherwise a network
 is trained as well, and the one with the smaller mean square distance is taken; a point that does not project counts with its distance to the nearest
-fitted one. Local polynomials are then fitted again to both parts. What is handed over is measured on the points to judge with, in units of the noise.
+fitted one. Local polynomials are then fitted again to both parts. What is handed over is measured on the points to judge with, in units of the noise;
+where these contradict local polynomials that were taken alone, a network is trained after all and they decide.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from topogen.errors import DivergenceError, InvalidInputError
 from topogen.geometry.clouds.neighbours import nearest
 from topogen.geometry.clouds.scales import diameter, noise_level
 from topogen.learning.base import FittedManifold, ManifoldRequest
-from topogen.learning.implicit.fit import fit_implicit, gate_of, hull_of
+from topogen.learning.implicit.fit import fit_implicit, gate_of, hull_notes, hull_of
 from topogen.learning.implicit.fit_local import HIGHEST_DIM, FittedSheets, fit_local_constraint
 from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.implicit import ImplicitManifold
@@ -28,7 +29,6 @@ from topogen.topology.level_sets.spurious_components import wilson_interval
 
 __all__ = ["Division", "fit_constraint", "held_out_distances"]
 
-NOT_TRIED = "a network was not tried"
 ALL_FITTED = "held out: too few points to set any apart; distances are those of fitted points"
 CLEAN = 2e-3
 UNDERFIT = 3.0
@@ -63,33 +63,51 @@ class _Candidate:
     summary: dict[str, Any]
 
 
+class _Choice(NamedTuple):
+    """The candidate that was taken, why in `notes`, and whether a network was left out because local polynomials were good enough."""
+
+    best: _Candidate
+    notes: tuple[str, ...] = ()
+    alone: bool = False
+
+
+class _Judgement(NamedTuple):
+    """What is measured on the points to judge with, plain values, and a warning, or none."""
+
+    measured: dict[str, float | int]
+    warning: str
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """The lower the better: whether too many points are lost, then the distance."""
+        return self.measured["lost"] > LOST, self.measured["distance"]
+
+
 def fit_constraint(request: ManifoldRequest) -> FittedManifold:
     """The implicit manifold that a request asks for, `request.constraint` being "local", "neural" or "auto"."""
     began = time.perf_counter()
     parts = _divided(request)
-    best, tried = _chosen(request, parts)
-    judged, warning = _judged(best.manifold, parts, request)
-    if warning and request.constraint == "auto" and best.name == "local" and NOT_TRIED in tried[-1]:
-        best, tried, judged, warning = _second(request, parts, best, tried, judged, warning)
-    if warning:
-        warnings.warn(warning, RuntimeWarning, stacklevel=4)
-    notes = (*best.notes, *tried, *((_set_gate(best.manifold, parts),) if request.boundary else ()))
-    notes = (*notes, *((ALL_FITTED,) if not parts.apart else ()), *((warning,) if warning else ()))
+    choice = _chosen(request, parts)
+    judged = _judged(choice.best.manifold, parts, request)
+    if judged.warning and choice.alone:
+        choice, judged = _second(request, parts, choice.best, judged)
+    if judged.warning:
+        warnings.warn(judged.warning, RuntimeWarning, stacklevel=4)
+    best, notes = choice.best, [*choice.best.notes, *choice.notes]
+    notes += [_set_gate(best.manifold, parts)] if request.boundary else []
+    notes += [text for text, told in ((ALL_FITTED, not parts.apart), (judged.warning, bool(judged.warning))) if told]
     anchors = _anchors(best.manifold, request)
-    summary = best.summary | {"constraint": best.name, "held_out": judged, "seconds": round(time.perf_counter() - began, 3)}
-    return FittedManifold(best.manifold, anchors, notes, summary)
+    summary = best.summary | {"constraint": best.name, "held_out": judged.measured, "seconds": round(time.perf_counter() - began, 3)}
+    return FittedManifold(best.manifold, anchors, tuple(notes), summary)
 
 
-def _second(
-    request: ManifoldRequest, parts: Division, best: _Candidate, tried: tuple[str, ...], judged: dict[str, float | int], warning: str
-) -> tuple[_Candidate, tuple[str, ...], dict[str, float | int], str]:
+def _second(request: ManifoldRequest, parts: Division, local: _Candidate, judged: _Judgement) -> tuple[_Choice, _Judgement]:
     """The network in place of local polynomials that the points to judge with contradict, where these points are nearer to it."""
-    other = _neural(request, parts.both)
-    after, complaint = _judged(other.manifold, parts, request)
-    told = f"points to judge with are {judged['distance']:.3g} off local polynomials and {after['distance']:.3g} off a network (root mean square)"
-    if (after["lost"] > LOST, after["distance"]) < (judged["lost"] > LOST, judged["distance"]):
-        return other, (f"constraint: neural; {told}; they decided, so none are left to judge with",), after, complaint
-    return best, (f"constraint: local polynomials; {told}; they decided, so none are left to judge with",), judged, warning
+    neural = _neural(request, parts.both)
+    after = _judged(neural.manifold, parts, request)
+    best, name, found = (neural, "neural", after) if after.rank < judged.rank else (local, "local polynomials", judged)
+    off = f"{judged.measured['distance']:.3g} off local polynomials and {after.measured['distance']:.3g} off a network (root mean square)"
+    return _Choice(best, (f"constraint: {name}; points to judge with are {off}; they decided, so none are left to judge with",)), found
 
 
 def _anchors(manifold: ImplicitManifold, request: ManifoldRequest) -> Tensor:
@@ -112,29 +130,28 @@ def _divided(request: ManifoldRequest) -> Division:
     return Division(points[order[2 * apart :]], points[order[:apart]], points[order[apart : 2 * apart]])
 
 
-def _chosen(request: ManifoldRequest, parts: Division) -> tuple[_Candidate, tuple[str, ...]]:
+def _chosen(request: ManifoldRequest, parts: Division) -> _Choice:
     if request.constraint == "neural":
-        return _neural(request, parts.both), ()
+        return _Choice(_neural(request, parts.both))
     if request.constraint == "local":
-        return _local(request, parts.both), ()
+        return _Choice(_local(request, parts.both))
     why = _why_not_local(request)
     if why:
-        return _neural(request, parts.both), (f"constraint: neural, because {why}",)
+        return _Choice(_neural(request, parts.both), (f"constraint: neural, because {why}",))
     try:
         local = _local(request, parts.fit)
     except (InvalidInputError, DivergenceError) as error:
-        return _neural(request, parts.both), (f"constraint: neural, because local polynomials do not fit ({error})",)
-    off = _distances(local.manifold, parts.choose, parts.fit)
-    level, size = float(off.square().mean().sqrt()), diameter(parts.fit)
+        return _Choice(_neural(request, parts.both), (f"constraint: neural, because local polynomials do not fit ({error})",))
+    level, size = _level(local.manifold, parts), diameter(parts.fit)
     if level <= CLEAN * size:
         reason = f"held-out points are {level:.3g} off it (root mean square), {level / size:.2%} of the diameter"
-        return _local(request, parts.both), (f"constraint: local polynomials; {reason}; {NOT_TRIED}",)
+        return _Choice(_local(request, parts.both), (f"constraint: local polynomials; {reason}; a network was not tried",), alone=True)
     neural = _neural(request, parts.fit)
-    other = float(_distances(neural.manifold, parts.choose, parts.fit).square().mean().sqrt())
+    other = _level(neural.manifold, parts)
     told = f"held-out points are {level:.4g} off local polynomials and {other:.4g} off a network (root mean square)"
     if other < level:
-        return neural, (f"constraint: neural; {told}",)
-    return _local(request, parts.both), (f"constraint: local polynomials; {told}",)
+        return _Choice(neural, (f"constraint: neural; {told}",))
+    return _Choice(_local(request, parts.both), (f"constraint: local polynomials; {told}",))
 
 
 def _why_not_local(request: ManifoldRequest) -> str:
@@ -150,8 +167,7 @@ def _local(request: ManifoldRequest, points: Tensor) -> _Candidate:
     fitted = fit_local_constraint(points, request.dim, hull=hull, generator=request.generator)
     size = float((points - points.mean(0)).norm(dim=1).square().mean().sqrt())
     manifold = ImplicitManifold(fitted.constraint, request.dim, predictor_steps=1, max_step=float(fitted.constraint.support.max()), scale=size)
-    notes = (f"hull: {hull.dim} of {points.shape[1]} linear directions carry more than noise",) if hull.dim < points.shape[1] else ()
-    return _Candidate("local", manifold, (*notes, _told(fitted)), _summary(fitted))
+    return _Candidate("local", manifold, (*hull_notes(hull), _told(fitted)), _summary(fitted))
 
 
 def _told(fitted: FittedSheets) -> str:
@@ -178,12 +194,14 @@ def held_out_distances(manifold: ImplicitManifold, points: Tensor) -> tuple[Tens
     return (found.points - points).norm(dim=1), ~found.converged
 
 
-def _distances(manifold: ImplicitManifold, points: Tensor, fitted: Tensor) -> Tensor:
-    off, lost = held_out_distances(manifold, points)
-    return torch.where(lost, nearest(fitted, 1, points)[0][:, 0], off) if bool(lost.any()) else off
+def _level(manifold: ImplicitManifold, parts: Division) -> float:
+    """Root mean square distance of the points to choose with; one that does not project counts with its distance to the nearest fitted one."""
+    off, lost = held_out_distances(manifold, parts.choose)
+    off = torch.where(lost, nearest(parts.fit, 1, parts.choose)[0][:, 0], off) if bool(lost.any()) else off
+    return float(off.square().mean().sqrt())
 
 
-def _judged(manifold: ImplicitManifold, parts: Division, request: ManifoldRequest) -> tuple[dict[str, float | int], str]:
+def _judged(manifold: ImplicitManifold, parts: Division, request: ManifoldRequest) -> _Judgement:
     """Distances of the points to judge with, and a warning, or none, where they are farther than noise and scale explain."""
     off, lost = held_out_distances(manifold, parts.judge)
     level = float(torch.where(lost, torch.nan, off).square().nanmean().sqrt()) if not bool(lost.all()) else float("inf")
@@ -194,11 +212,12 @@ def _judged(manifold: ImplicitManifold, parts: Division, request: ManifoldReques
         judged["noise"] = noise.noise
         floor = max(floor, noise.noise * manifold.codim**0.5)
     if level <= UNDERFIT * floor and judged["lost"] <= LOST:
-        return judged, ""
+        return _Judgement(judged, "")
     which = "held-out" if parts.apart else "fitted"
-    return judged, (
+    return _Judgement(
+        judged,
         f"underfit: {which} points are {level:.3g} off the manifold (root mean square), {level / floor:.1f} times what noise and scale explain, and"
-        f" {judged['lost']:.1%} do not project onto it; more points, another dim or the other constraint may help"
+        f" {judged['lost']:.1%} do not project onto it; more points, another dim or the other constraint may help",
     )
 
 

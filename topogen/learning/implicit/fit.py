@@ -31,7 +31,7 @@ from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.training.trainer import Settings, TrainingReport
 
-__all__ = ["Fitted", "fit_implicit", "gate_of", "hull_of"]
+__all__ = ["Fitted", "fit_implicit", "gate_of", "hull_notes", "hull_of"]
 
 GATE_NEIGHBOURS = 40
 NOISY = 2e-3
@@ -80,7 +80,7 @@ def fit_implicit(
     """
     hull = hull_of(points, dim)
     scales = estimate_scales(hull.coordinates(points), dim, generator=generator)
-    notes = [f"hull: {hull.dim} of {points.shape[1]} linear directions carry more than noise"] if hull.dim < points.shape[1] else []
+    notes = hull_notes(hull)
     removed = scales.noise if scales.resolved and scales.noise > NOISY * scales.diameter else 0.0
     if removed:
         notes.append(f"noise: {scales.noise:.3g} per coordinate; the data were moved onto quadratic sheets of {scales.k} neighbours before learning")
@@ -125,6 +125,12 @@ def hull_of(points: Tensor, dim: int) -> AffineHull:
     if points.shape[1] > dim:
         return AffineHull(points.mean(0), whole, whole[:, :0], 0.0)
     raise InvalidInputError(f"dim: the points fill R^{points.shape[1]} with dim={dim}; there is no lower-dimensional manifold to learn, pass a smaller dim")
+
+
+def hull_notes(hull: AffineHull) -> list[str]:
+    """A note where the hull leaves out linear directions."""
+    ambient = len(hull.mean)
+    return [f"hull: {hull.dim} of {ambient} linear directions carry more than noise"] if hull.dim < ambient else []
 
 
 def _best(

@@ -1,7 +1,7 @@
 """Local polynomial constraints from points: a net of sheets, their bandwidth and degree by held-out points, supports that keep sheets apart.
 
-1. A tenth of the points is held out. For a ladder of neighbourhood sizes k and degrees p, sheets are fitted near held-out points; the mean square height
-   of the held-out points off these sheets decides: small k where the points are clean, as many as curvature allows where they are noisy.
+1. A tenth of the points is held out. Near these, and for each degree, the neighbourhood size is found from place to place (`bandwidth`); the degree whose
+   sheets have the smaller mean square height under the held-out points is taken.
 2. Sheets of that degree are fitted around the centres of a farthest-point net (`local_sheets`).
 3. Each support reaches its nearest other centres along the sheet, and half the way to what lies off the sheet across it.
 
@@ -26,7 +26,7 @@ from topogen.manifolds.implicit.local_constraint import LocalPolynomialConstrain
 __all__ = ["HIGHEST_DIM", "FittedSheets", "fit_local_constraint"]
 
 HIGHEST_DIM = 4
-# LocalSheets that hold a point, on average, by dimension: enough to blend, few enough to be fast.
+# Sheets that hold a point, on average, by dimension: enough to blend, few enough to be fast.
 ACTIVE = {1: 4, 2: 8, 3: 14, 4: 24}
 PER_SHEET, MOST_SHEETS = 4, 20_000
 DEGREES = (3, 2)
@@ -38,10 +38,9 @@ ROUGH = 5.0
 
 @dataclass(frozen=True)
 class FittedSheets:
-    """The `constraint`; `residual`: root mean square distance of held-out points from single sheets (data units); `neighbours` k and `degree` p, as chosen."""
+    """The `constraint`, and as chosen: `neighbours` k (median) and `degree` p."""
 
     constraint: LocalPolynomialConstraint
-    residual: float
     neighbours: int
     degree: int
 
@@ -60,12 +59,12 @@ def fit_local_constraint(points: Tensor, dim: int, *, hull: AffineHull | None = 
     points = points.detach().double()
     inside = points if hull is None else hull.coordinates(points)
     count = min(max(len(points) // PER_SHEET, min(len(points), 2 * ACTIVE[dim])), MOST_SHEETS)
-    bandwidth, degree, residual = _chosen(inside, dim, count, generator)
+    bandwidth, degree = _chosen(inside, dim, count, generator)
     centre = inside[farthest_points(inside, count).indices]
     sheets = _fitted(inside, centre, dim, degree, bandwidth)
     sheets = _trusted(sheets)
     placed = {} if hull is None else {"mean": hull.mean, "hull": hull.basis}
-    return FittedSheets(LocalPolynomialConstraint(sheets.charts, *_supports(sheets), **placed), residual, int(sheets.count.median()), degree)
+    return FittedSheets(LocalPolynomialConstraint(sheets.charts, *_supports(sheets), **placed), int(sheets.count.median()), degree)
 
 
 def _least(dim: int, degree: int) -> int:
@@ -73,8 +72,8 @@ def _least(dim: int, degree: int) -> int:
     return 2 * coefficients(dim, degree)
 
 
-def _chosen(points: Tensor, dim: int, count: int, generator: torch.Generator | None) -> tuple[Bandwidth, int, float]:
-    """Neighbours from place to place, degree, and the root mean square held-out height of the better degree."""
+def _chosen(points: Tensor, dim: int, count: int, generator: torch.Generator | None) -> tuple[Bandwidth, int]:
+    """Neighbours from place to place and the degree with the smaller mean square height of held-out points."""
     apart = min(MOST_HELD_OUT, max(1, round(HELD_OUT * len(points))))
     order = torch.randperm(len(points), generator=generator)
     held, others = points[order[:apart]], points[order[apart:]]
@@ -86,8 +85,8 @@ def _chosen(points: Tensor, dim: int, count: int, generator: torch.Generator | N
         bandwidth = choose_bandwidth(others, anchors, dim, degree, first, tree=tree)
         sheets = _fitted(others, anchors, dim, degree, bandwidth, tree)
         found.append((float(heights(sheets, held).square().sum(1).mean()), degree, bandwidth))
-    square, degree, bandwidth = min(found, key=lambda entry: entry[0])
-    return bandwidth, degree, square**0.5
+    _, degree, bandwidth = min(found, key=lambda entry: entry[0])
+    return bandwidth, degree
 
 
 def _fitted(points: Tensor, centre: Tensor, dim: int, degree: int, bandwidth: Bandwidth, tree: Tree | None = None) -> LocalSheets:

@@ -21,12 +21,10 @@ from topogen.geometry.frames import apply, orthonormal
 from topogen.geometry.newton import State, clipped, iterate
 from topogen.geometry.projection import Projection
 from topogen.manifolds.implicit.local_constraint import Blend, LocalPolynomialConstraint
-from topogen.manifolds.implicit.section import Approach, inverse_of_bent
+from topogen.manifolds.implicit.section import FOOT_TOLERANCE, Approach, inverse_of_bent
 
 __all__ = ["LocalSection"]
 
-# Largest |T^t (x - z)|, in units of the scale, of a closest point.
-FOOT_TOLERANCE = 1e-9
 _DIFFERENCE = 1e-4
 _CHUNK = 2048
 
@@ -56,7 +54,8 @@ class LocalSection:
         f = self.constraint
         finite = torch.isfinite(x).all(-1)
         x = torch.where(finite[:, None], x, 0.0)
-        s, rows = self._normals(x)
+        parts = self._normals(x)
+        s, rows = torch.cat([part.s for part in parts]), torch.cat([part.rows for part in parts]) @ f.hull.mT
         if f.outside.shape[1]:
             s = torch.cat([s, (x - f.mean) @ f.outside], 1)
             rows = torch.cat([rows, f.outside.mT.expand(len(x), -1, -1)], 1)
@@ -67,12 +66,9 @@ class LocalSection:
         return self.kept(x)[1]
 
     @torch.no_grad()
-    def _normals(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        f = self.constraint
-        parts = [self._normal(f.blend(y)) for y in f.inner(x.detach()).split(_CHUNK)]
-        if not parts:
-            return x.new_zeros(0, f.codim), x.new_zeros(0, f.codim, f.ambient_dim)
-        return torch.cat([part.s for part in parts]), torch.cat([part.rows for part in parts]) @ f.hull.mT
+    def _normals(self, x: Tensor) -> list[_Normal]:
+        """What is known at points (n, D), chunk by chunk; one empty chunk where there are none."""
+        return [self._normal(self.constraint.blend(y)) for y in self.constraint.inner(x.detach()).split(_CHUNK)]
 
     def _normal(self, at: Blend) -> _Normal:
         f = self.constraint
@@ -102,8 +98,6 @@ class LocalSection:
         """Predictor steps y - G(y), then the two equations together; without `closest` the first alone."""
         f = self.constraint
         parts = [self._project(y, how) for y in f.inner(x).split(_CHUNK)]
-        if not parts:
-            return Projection(x, x.new_zeros(0), torch.zeros(0, dtype=torch.bool), torch.zeros(0, dtype=torch.int64))
         points, residual, converged, iterations = (torch.cat(fields) for fields in zip(*parts, strict=True))
         return Projection(f.outer(points), residual, converged, iterations)
 
@@ -172,6 +166,4 @@ class LocalSection:
         return apply(tangent, apply(tangent.mT, v))
 
     def _tangents(self, x: Tensor) -> Tensor:
-        f = self.constraint
-        parts = [self._normal(f.blend(y)).tangent for y in f.inner(x).split(_CHUNK)]
-        return f.hull @ torch.cat(parts) if parts else x.new_zeros(0, f.ambient_dim, f.dim)
+        return self.constraint.hull @ torch.cat([part.tangent for part in self._normals(x)])
