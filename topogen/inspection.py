@@ -23,11 +23,11 @@ from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.dimension import AffineHull, DimensionEstimate, affine_hull, estimate_dimension
 from topogen.geometry.clouds.neighbours import components, nearest
 from topogen.geometry.clouds.point_clouds import LOCAL_ROWS, random_rows
+from topogen.geometry.clouds.sampling_density import LONELY, UNEVEN, sampling_density
 from topogen.geometry.clouds.scales import PLANE_NEIGHBOURS, Scales, boundary_points, estimate_scales
 from topogen.points import clean
 from topogen.points.cleaning import Repairs
 from topogen.topology.inference.homology import Homology, homology
-from topogen.topology.inference.sampling_density import LONELY, UNEVEN, sampling_density
 from topogen.topology.persistence.budget import Budget
 from topogen.topology.strata.strata import Stratum, find_strata
 

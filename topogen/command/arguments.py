@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -101,6 +102,10 @@ def _verify(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--scale", type=_positive_number, metavar="EPS", help="how far the clouds can be from their sets and back, where that is known (default: estimated)"
     )
+    verb.add_argument(
+        "--density-ratio", type=_ratio, metavar="RATIO",
+        help="largest over smallest density of the clouds on their sets, where that is known and points are independent: verdicts are then statistical",
+    )  # fmt: skip
     _fields(verb)
     _dim(verb)
     _reading(verb)
@@ -261,6 +266,13 @@ def _positive_number(text: str) -> float:
     value = float(text)
     if not 0 < value < threading.TIMEOUT_MAX:
         raise argparse.ArgumentTypeError(f"expected a positive number, found {text}")
+    return value
+
+
+def _ratio(text: str) -> float:
+    value = float(text)
+    if not 1 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text}")
     return value
 
 

@@ -170,7 +170,8 @@ def _verify(options: Namespace, say: Say) -> Answer:
 
         check_place(Path(options.output), [options.subject] if named else [options.subject, options.against])
     found = topogen.verify(
-        subject, against, options.expect, fields=options.fields, dim=options.dim, closed=options.closed or None, scale=options.scale, seed=options.seed,
+        subject, against, options.expect, fields=options.fields, dim=options.dim, closed=options.closed or None, scale=options.scale,
+        density_ratio=options.density_ratio, seed=options.seed,
         budget=_budget(options), grid=options.grid, quiet=options.quiet,
     )  # fmt: skip
     if options.output is not None:

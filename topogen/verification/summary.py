@@ -83,7 +83,11 @@ def _needs(side: BettiEvidence) -> str:
         costly = "but so many landmarks cost too much here; topogen.topology.inference.homology(points, landmarks=...) takes them"
         return f"{side.name} is dense enough (eps {has:.3g}, needed {limit:.3g}), {costly}"
     if limit is None or has is None:
-        return f"{side.name}: {side.reason}" if side.reason else f"{side.name} would have to be known otherwise: it is assumed that {side.assumption}"
+        if side.reason:
+            return f"{side.name}: {side.reason}"
+        if side.evidence.get("scale_label") == "heuristic" and "reach >" in side.assumption:
+            return f"the scale of {side.name} is estimated: state density_ratio= (largest over smallest density of independent points) or scale="
+        return f"{side.name} would have to be known otherwise: it is assumed that {side.assumption}"
     return f"{side.name} needs eps < {limit:.3g}, has {has:.3g}; {_way_out(side, has / limit)}"
 
 

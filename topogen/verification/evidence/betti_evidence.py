@@ -110,6 +110,14 @@ def filled(cloud: BettiEvidence, manifold: BettiEvidence) -> BettiEvidence:
     return replace(cloud, betti=betti, label="heuristic", complete=True, assumption=assumption)
 
 
+def estimated_instead(stated: BettiEvidence, estimated: BettiEvidence) -> BettiEvidence:
+    """The side of a cloud that a stated density ratio leaves undecided, at an estimated scale: where that decides and contradicts nothing, heuristic."""
+    pairs = [(a, b) for p in stated.betti for a, b in zip(stated.betti[p], estimated.betti[p], strict=False) if a is not None]
+    if not estimated.decided or any(a != b for a, b in pairs):
+        return stated
+    return replace(estimated, before=stated)
+
+
 def check_primes(fields: Sequence[int]) -> tuple[int, ...]:
     """The fields as a tuple of different primes; raises InvalidInputError otherwise."""
     primes = tuple(fields)

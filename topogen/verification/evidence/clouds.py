@@ -13,7 +13,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,20 +21,22 @@ from torch import Tensor
 from topogen.geometry.clouds.dimension import DimensionEstimate, affine_hull, estimate_dimension
 from topogen.geometry.clouds.point_clouds import distinct_rows
 from topogen.geometry.clouds.scales import boundary_points, noise_level
-from topogen.topology.inference.homology import Homology, homology
+from topogen.topology.inference.homology import LEVEL, Homology, homology
 from topogen.topology.persistence.budget import Budget
 from topogen.topology.strata.strata import Stratum, find_strata
-from topogen.verification.evidence.betti_evidence import BettiEvidence, evidence_of_homology
+from topogen.verification.evidence.betti_evidence import BettiEvidence, estimated_instead, evidence_of_homology
 from topogen.verification.evidence.denoised import denoised, second_look
 from topogen.verification.evidence.loop_claims import loops_claim
 from topogen.verification.evidence.singular_sets import strata_claims
-from topogen.verification.verdict import Claim
+from topogen.verification.verdict import Claim, each
 
 __all__ = ["Inspected", "cloud_evidence"]
 
 _ENOUGH, _PLENTY = 400, 50_000
 _BOUNDARY_SHARE = 1e-3
 _SEARCHED = 20_000
+# a cloud is judged at most twice at an eps of its own: as it was read, and without the closedness that was read
+LOOKS = 2
 
 
 class Inspected(Protocol):
@@ -64,25 +66,33 @@ def cloud_evidence(
     dim: int | None = None,
     closed: bool | None = None,
     scale: float | None = None,
+    density_ratio: float | None = None,
+    level: float = LEVEL,
     budget: Budget | None = None,
     generator: torch.Generator | None = None,
     inspection: Inspected | None = None,
 ) -> BettiEvidence:
-    """The side called `name` of a cloud (n, D), by persistent homology in its affine hull at the noise level; `scale` as in `homology`.
+    """The side called `name` of a cloud (n, D), by persistent homology in its affine hull at the noise level; `scale` and `density_ratio` as in `homology`.
+
+    `level`: confidence of the side as a whole, shared by the looks that are taken.
 
     `inspection`: of the same cloud, whose homology is taken over where it asked what is asked here: a smooth set of one dimension, over these fields.
     Raises InvalidInputError for fewer than 12 distinct points, BudgetExceeded before the work starts.
     """
     points = distinct_rows(cloud)
-    asked = None if closed is not None or scale is not None else _taken_over(inspection, points, dim, fields)
+    asked = None if any(given is not None for given in (closed, scale, density_ratio)) else _taken_over(inspection, points, dim, fields)
     read = _read(points, dim, closed, generator) if asked is None else _inspected(asked, points, estimated=dim is None)
-    judge = functools.partial(homology, dim=read.dim, fields=fields, scale="auto" if scale is None else scale, budget=budget, generator=generator)
+    stated: dict[str, Any] = {"scale": "auto" if scale is None else scale, "density_ratio": density_ratio, "level": each(level, LOOKS)}
+    judge = functools.partial(homology, dim=read.dim, fields=fields, budget=budget, generator=generator, **stated)
     found = judge(read.inside, closed=read.closed, crossing=bool(read.strata)) if asked is None else _over(asked.homology, fields)
     if closed is None and read.closed and "closed set" in found.reason:
         found, read = _as_no_manifold(found, read, judge)
     side = _side(name, found, read, estimated=closed is None)
+    if not side.decided and density_ratio is not None and scale is None:
+        side = estimated_instead(side, _side(name, judge(read.inside, closed=read.closed, density_ratio=None), read, estimated=closed is None))
     if not side.decided and scale is None:
-        found = _without_noise(found, read, judge, generator)
+        # nothing bounds how far moved points are from the set: a density ratio would not help
+        found = _without_noise(found, read, functools.partial(judge, density_ratio=None), generator)
         side = replace(_side(name, found, read, estimated=closed is None), before=side if found.smoothed else None)
     crossings = strata_claims(name, read.inside, read.dim, read.strata) if read.dim is not None else ()
     tested = () if side.decided else loops_claim(name, read.inside, budget, generator)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,17 +18,20 @@ from torch import Tensor
 from topogen.errors import TopogenError
 from topogen.manifolds.base import Manifold
 from topogen.topology.inference.duality import orientability
-from topogen.topology.inference.homology import Homology, homology
+from topogen.topology.inference.homology import LEVEL, Homology, homology
+from topogen.topology.inference.mass_bound import uniform_ratio
 from topogen.topology.persistence.budget import Budget
 from topogen.verification.dimension_certificate import dimension_certificate
 from topogen.verification.distances import samples_to_data, to_manifold
-from topogen.verification.evidence.betti_evidence import BettiEvidence, evidence_of_homology
+from topogen.verification.evidence.betti_evidence import BettiEvidence, estimated_instead, evidence_of_homology
 from topogen.verification.evidence.inputs import ManifoldInput
-from topogen.verification.verdict import Claim
+from topogen.verification.verdict import Claim, each
 
 __all__ = ["claims_about", "sampled_evidence", "known_evidence"]
 
 FIRST, MOST = 10_000, 50_000
+# the number of samples at least doubles from FIRST to MOST
+LOOKS = 4
 CERTIFIED = 2_000
 GHOST_SHARE = 0.005
 FALLING = 0.93
@@ -49,20 +53,25 @@ def sampled_evidence(
     budget: Budget | None,
     generator: torch.Generator,
     say: Callable[[str], None],
+    level: float = LEVEL,
 ) -> tuple[BettiEvidence, Tensor]:
-    """The side of a manifold by the homology of samples, and the samples (n, D); `n_samples` fixes their number."""
+    """The side of a manifold by the homology of samples, and the samples (n, D); `n_samples` fixes their number. `level`: confidence of the side."""
     samples = subject.draw(n_samples or FIRST, generator)
-    found = _homology(subject, samples, fields, budget, generator, say)
+    found = _homology(subject, samples, fields, budget, generator, say, level)
     while n_samples is None and len(samples) < MOST and _wants_more(found):
         more = subject.draw(_asked(found, len(samples), subject.manifold.dim) - len(samples), generator)
         samples, before = torch.cat([samples, more]), found
-        found = _better(before, _homology(subject, samples, fields, budget, generator, say))
+        found = _better(before, _homology(subject, samples, fields, budget, generator, say, level))
         if found.scale > FALLING * before.scale:
             break
     dim = subject.manifold.dim
     known = orientability(found.decided, dim, subject.orientable)[0] if subject.closed else subject.orientable
     covered = "the samples cover the manifold"
-    side = evidence_of_homology("subject", found, subject.manifold.ambient_dim, dim=dim, closed=subject.closed, orientable=known, assumption=covered)
+    assumed = {"dim": dim, "closed": subject.closed, "orientable": known, "assumption": covered}
+    side = evidence_of_homology("subject", found, subject.manifold.ambient_dim, **assumed)  # type: ignore[arg-type]
+    if not side.decided:
+        again = _homology(subject, samples, fields, budget, generator, say, None)
+        side = estimated_instead(side, evidence_of_homology("subject", again, subject.manifold.ambient_dim, **assumed))  # type: ignore[arg-type]
     return replace(side, manifold=True), samples
 
 
@@ -97,11 +106,19 @@ def _alike(subject: ManifoldInput, samples: Tensor, against: Tensor) -> tuple[Te
 
 
 def _homology(
-    subject: ManifoldInput, samples: Tensor, fields: Sequence[int], budget: Budget | None, generator: torch.Generator, say: Callable[[str], None]
+    subject: ManifoldInput,
+    samples: Tensor,
+    fields: Sequence[int],
+    budget: Budget | None,
+    generator: torch.Generator,
+    say: Callable[[str], None],
+    level: float | None,
 ) -> Homology:
+    """Of samples whose density ratio is known, since they are uniform; `level` None: at an estimated scale."""
     say(f"homology of {len(samples)} samples")
     dim, closed = subject.manifold.dim, subject.closed
-    return homology(samples, dim=dim, fields=fields, closed=closed, orientable=subject.orientable, budget=budget, generator=generator)
+    stated: dict[str, Any] = {} if level is None else {"density_ratio": uniform_ratio(dim, closed=closed), "level": each(level, LOOKS)}
+    return homology(samples, dim=dim, fields=fields, closed=closed, orientable=subject.orientable, budget=budget, generator=generator, **stated)
 
 
 def _wants_more(found: Homology) -> bool:
