@@ -19,7 +19,7 @@ from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
 from topogen.geometry.clouds.farthest_points import Landmarks
-from topogen.geometry.clouds.point_clouds import check_cloud, distinct_rows
+from topogen.geometry.clouds.point_clouds import by_radius, check_cloud, distinct_rows
 from topogen.geometry.clouds.sampling_density import sampling_density
 from topogen.topology.inference.duality import Decided, complete, contradiction
 from topogen.topology.inference.landmark_bounds import Window, windows
@@ -205,7 +205,7 @@ def _distinct(points: Tensor) -> Tensor:
     cloud: Tensor = distinct_rows(points.detach().to(device="cpu", dtype=torch.float64))
     if len(cloud) < LEAST_POINTS:
         raise InvalidInputError(f"points: homology needs at least {LEAST_POINTS} distinct points, found {len(cloud)}; add samples, or call persistence")
-    return cloud
+    return by_radius(cloud)
 
 
 def _check_options(dim: int | None, landmarks: int | str, scale: float | str, ambient_dim: int) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from topogen.geometry.clouds.dimension import DimensionEstimate, affine_hull, estimate_dimension
-from topogen.geometry.clouds.point_clouds import distinct_rows
+from topogen.geometry.clouds.point_clouds import by_radius, distinct_rows
 from topogen.geometry.clouds.scales import boundary_points, noise_level
 from topogen.topology.inference.homology import LEVEL, Homology, homology
 from topogen.topology.persistence.budget import Budget
@@ -79,11 +79,11 @@ def cloud_evidence(
     `inspection`: of the same cloud, whose homology is taken over where it asked what is asked here: a smooth set of one dimension, over these fields.
     Raises InvalidInputError for fewer than 12 distinct points, BudgetExceeded before the work starts.
     """
-    points = distinct_rows(cloud)
+    points = by_radius(distinct_rows(cloud))
     asked = None if any(given is not None for given in (closed, scale, density_ratio)) else _taken_over(inspection, points, dim, fields)
     read = _read(points, dim, closed, generator) if asked is None else _inspected(asked, points, estimated=dim is None)
     stated: dict[str, Any] = {"scale": "auto" if scale is None else scale, "density_ratio": density_ratio, "level": each(level, LOOKS)}
-    judge = functools.partial(homology, dim=read.dim, fields=fields, budget=budget, generator=generator, **stated)
+    judge: Callable[..., Homology] = functools.partial(homology, dim=read.dim, fields=fields, budget=budget, generator=generator, **stated)
     found = judge(read.inside, closed=read.closed, crossing=bool(read.strata)) if asked is None else _over(asked.homology, fields)
     if closed is None and read.closed and "closed set" in found.reason:
         found, read = _as_no_manifold(found, read, judge)
@@ -121,7 +121,7 @@ def _without_noise(found: Homology, read: _Reading, judge: Callable[..., Homolog
 
 
 def _shown(name: str, found: Homology) -> tuple[Claim, ...]:
-    """What is a theorem about the points, whatever set they sample: Betti numbers of the balls round them, over the widest range of radii with a hole."""
+    """What is a theorem about the points, whatever set they sample: Betti numbers of their complex, over the widest range of radii with a hole."""
     telling = [window for window in found.windows if any(sum(numbers) > 1 for numbers in window.betti.values())]
     return tuple(Claim(f"{name}: {window.to_text()}", "proved-for-sample", True, evidence=window.to_dict()) for window in telling[:1])
 
