@@ -25,6 +25,7 @@ from topogen.verification.dimension_certificate import dimension_certificate
 from topogen.verification.distances import samples_to_data, to_manifold
 from topogen.verification.evidence.betti_evidence import BettiEvidence, estimated_instead, evidence_of_homology
 from topogen.verification.evidence.inputs import ManifoldInput
+from topogen.verification.shares import exceeds, share_bounds
 from topogen.verification.verdict import Claim, each
 
 __all__ = ["claims_about", "sampled_evidence", "known_evidence"]
@@ -150,7 +151,10 @@ def _ghosts(manifold: Manifold, points: Tensor, generator: torch.Generator) -> C
     found = audit(manifold, points, generator=generator)
     text = f"ghosts: {found.share:.2%} of {found.starts} starts end on sheets far from the data, {found.unconverged} did not converge"
     evidence = {"starts": found.starts, "ghosts": found.ghosts, "unconverged": found.unconverged, "share": found.share}
-    return Claim(text, "statistical", found.share <= GHOST_SHARE, f"at most {GHOST_SHARE:.1%} allowed", evidence=evidence)
+    low, high = share_bounds(found.ghosts, found.starts)
+    bound = f"share {low:.2%} to {high:.2%} (95 % each), {GHOST_SHARE:.1%} allowed"
+    more = exceeds(found.ghosts, found.starts, GHOST_SHARE)
+    return Claim(text, "statistical", None if more is None else not more, bound, "starts are independent", evidence)
 
 
 def _volume(subject: ManifoldInput) -> Claim:
