@@ -101,7 +101,7 @@ def _needs(side: BettiEvidence) -> str:
     if limit is None or has is None:
         if side.reason:
             return f"{side.name}: {side.reason}"
-        if side.evidence.get("scale_label") == "heuristic" and "reach >" in side.assumption:
+        if side.evidence.get("scale_label") == "heuristic" and "reach >" in side.assumption and "piece" not in side.assumption:
             return f"the scale of {side.name} is estimated: state density_ratio= (largest over smallest density of independent points) or scale="
         return f"{side.name} would have to be known otherwise: it is assumed that {side.assumption}"
     return f"{side.name} needs eps < {limit:.3g}, has {has:.3g}; {_way_out(side, has / limit)}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
@@ -19,13 +20,15 @@ from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
 from topogen.geometry.clouds.farthest_points import Landmarks
+from topogen.geometry.clouds.neighbours import nearest_distance
 from topogen.geometry.clouds.point_clouds import by_radius, check_cloud, distinct_rows
 from topogen.geometry.clouds.sampling_density import sampling_density
+from topogen.geometry.clouds.strays import pieces
 from topogen.topology.inference.duality import Decided, complete, contradiction
 from topogen.topology.inference.landmark_bounds import Window, windows
 from topogen.topology.inference.reach_bound import reach_upper_bound
 from topogen.topology.inference.reconstruction import NO_LESS, Reconstruction
-from topogen.topology.inference.rules import SCAN, Count, Rule, plateau, spanning, stable
+from topogen.topology.inference.rules import SCAN, Count, Rule, hidden, plateau, spanning, stable
 from topogen.topology.inference.scale import Scale
 from topogen.topology.inference.search import Search
 from topogen.topology.inference.tangent_signs import agree_in_sign
@@ -35,6 +38,7 @@ from topogen.topology.persistence.persistence import Diagram, jung, persistence
 __all__ = ["Homology", "homology"]
 
 LEAST_POINTS = 12
+MOST_PIECES, APART = 10, 4.0
 LEVEL = 0.95
 LONGEST = 20.0
 PROBES, LISTED = 2000, 5
@@ -152,22 +156,92 @@ def homology(
     cloud = _distinct(points)
     _check_options(dim, landmarks, scale, cloud.shape[1])
     _check_confidence(density_ratio, level)
-    budget = Budget() if budget is None else budget
-    filtration = "cech" if engine == "alpha" or (engine == "auto" and cloud.shape[1] <= 3) else "rips"
+    asked = _Asked(dim, tuple(fields), landmarks, scale, density_ratio, level, max_degree, closed, orientable, crossing, engine, budget or Budget(), generator)
+    found = _of_cloud(cloud, asked)
+    undecided = any(None in numbers for numbers in found.decided.values())
+    return _in_pieces(cloud, found, asked) if undecided and found.scale_label == "heuristic" and not crossing else found
+
+
+class _Asked(NamedTuple):
+    """The options of `homology`."""
+
+    dim: int | None
+    fields: tuple[int, ...]
+    landmarks: int | str
+    scale: float | str
+    density_ratio: float | None
+    level: float
+    max_degree: int | None
+    closed: bool | None
+    orientable: bool | None
+    crossing: bool
+    engine: str
+    budget: Budget
+    generator: torch.Generator | None
+
+
+def _of_cloud(cloud: Tensor, asked: _Asked) -> Homology:
+    """Of distinct points (n, D), with one scale for all of them."""
+    dim, closed, orientable, crossing = asked.dim, asked.closed, asked.orientable, asked.crossing
+    filtration = "cech" if asked.engine == "alpha" or (asked.engine == "auto" and cloud.shape[1] <= 3) else "rips"
     enclosing = float((cloud - cloud.mean(0)).norm(dim=1).max())
     rule = Rule(filtration, 1.0 if filtration == "cech" else jung(cloud.shape[1]), enclosing)
-    search = Search(cloud, rule, dim, closed, landmarks, scale, generator, crossing, density_ratio, level)
-    degree = _top_degree(max_degree, dim, closed, cloud.shape[1], search.rough_dim)
-    chosen, eps, diagrams = _diagrams(search, degree, fields, filtration, budget)
+    search = Search(cloud, rule, dim, closed, asked.landmarks, asked.scale, asked.generator, crossing, asked.density_ratio, asked.level)
+    degree = _top_degree(asked.max_degree, dim, closed, cloud.shape[1], search.rough_dim)
+    chosen, eps, diagrams = _diagrams(search, degree, asked.fields, filtration, asked.budget)
     by_tangents = _orientable_by_tangents(cloud, chosen, eps, dim, closed) if orientable is None else ""
     seen = math.inf if crossing else reach_upper_bound(cloud, search.rough_dim, rule.reach * eps.eps, eps.off)
     known = _Known(dim, closed, True if by_tangents else orientable, crossing, search.noise_known, seen)
-    found = _judge(_Evidence(diagrams, eps, rule, chosen, len(cloud)), known)
+    found = _without_hidden(_judge(_Evidence(diagrams, eps, rule, chosen, len(cloud)), known), diagrams)
     above = (f"degrees above {degree} were not computed",) if dim is None and degree < cloud.shape[1] - 1 else ()
     warning = tuple(filter(None, [by_tangents, sampling_density(cloud, PROBES).to_text()]))
     finest = eps.eps if search.finest is None else min(eps.eps, search.finest)
     notes = [note.replace("orientable: given", "orientable: tangents") if by_tangents else note for note in found.notes]
     return replace(found, notes=(*notes, *search.notes, *above, *warning), finest=finest, windows=windows(diagrams, 0.0, chosen.radius))
+
+
+def _without_hidden(found: Homology, diagrams: dict[int, Diagram]) -> Homology:
+    """Undecided from degree 1 on where the scale is an estimate and some class lies below it: no such scale fits all of the points."""
+    text = next(filter(None, (hidden(diagram, found.scale) for diagram in diagrams.values())), "") if found.scale_label == "heuristic" else ""
+    if not text:
+        return found
+    decided: Decided = {p: (*numbers[:1], *(None,) * (len(numbers) - 1)) for p, numbers in found.decided.items()}
+    return replace(found, decided=decided, label="heuristic", reason=text, needs=None)
+
+
+def _in_pieces(cloud: Tensor, whole: Homology, asked: _Asked) -> Homology:
+    """The sum over pieces that lie far apart, each at its own scale, where that decides what one scale for all does not; else the `whole`.
+
+    Homology is additive over components. That pieces are components, and each in one, is read off the points: heuristic.
+    """
+    rows = pieces(cloud)
+    if not 2 <= len(rows) <= MOST_PIECES or min(map(len, rows)) < 2 * LEAST_POINTS or not isinstance(asked.scale, str):
+        return whole
+    parts = [_of_cloud(cloud[some], asked) for some in rows]
+    scales = ", ".join(f"{part.scale:.3g}" for part in parts)
+    text = f"pieces of {', '.join(str(len(some)) for some in rows)} points, each at its own scale (eps {scales})"
+    apart = min(float(nearest_distance(cloud[some], torch.cat([cloud[other] for other in rows if other is not some])).min()) for some in rows)
+    if apart < APART * max(part.scale for part in parts) or any(None in numbers for part in parts for numbers in part.decided.values()):
+        return replace(whole, notes=(*whole.notes, f"{text}, {apart:.3g} apart, decide no more"))
+    coarsest = max(parts, key=lambda part: part.scale)
+    decided: Decided = {p: tuple(map(sum, zip_longest(*(part.decided[p] for part in parts), fillvalue=0))) for p in whole.decided}  # type: ignore[arg-type]
+    assumption = _joined(f"{coarsest.assumption} (of the sparsest piece)", f"the pieces, {apart:.3g} apart, are different components")
+    notes = (*whole.notes, f"{text}; one scale for all does not decide: {whole.reason}")
+    rule = f"{coarsest.rule}, piece by piece"
+    return replace(
+        coarsest,
+        decided=decided,
+        label="heuristic",
+        rule=rule,
+        assumption=assumption,
+        notes=notes,
+        needs=None,
+        finest=None,
+        n_points=whole.n_points,
+        n_landmarks=sum(part.n_landmarks for part in parts),
+        windows=whole.windows,
+        diagrams=whole.diagrams,
+    )
 
 
 def _diagrams(search: Search, degree: int, fields: Sequence[int], filtration: str, budget: Budget) -> tuple[Landmarks, Scale, dict[int, Diagram]]:
