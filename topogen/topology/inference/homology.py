@@ -22,7 +22,7 @@ from topogen.errors import BudgetExceeded, InvalidInputError
 from topogen.geometry.clouds.farthest_points import Landmarks
 from topogen.geometry.clouds.neighbours import nearest_distance
 from topogen.geometry.clouds.point_clouds import by_radius, check_cloud, distinct_rows
-from topogen.geometry.clouds.sampling_density import sampling_density
+from topogen.geometry.clouds.sampling_density import UNEVEN, sampling_density
 from topogen.geometry.clouds.strays import pieces
 from topogen.topology.inference.duality import Decided, complete, contradiction
 from topogen.topology.inference.landmark_bounds import Window, windows
@@ -192,17 +192,19 @@ def _of_cloud(cloud: Tensor, asked: _Asked) -> Homology:
     by_tangents = _orientable_by_tangents(cloud, chosen, eps, dim, closed) if orientable is None else ""
     seen = math.inf if crossing else reach_upper_bound(cloud, search.rough_dim, rule.reach * eps.eps, eps.off)
     known = _Known(dim, closed, True if by_tangents else orientable, crossing, search.noise_known, seen)
-    found = _without_hidden(_judge(_Evidence(diagrams, eps, rule, chosen, len(cloud)), known), diagrams)
+    density = sampling_density(cloud, PROBES)
+    found = _without_hidden(_judge(_Evidence(diagrams, eps, rule, chosen, len(cloud)), known), diagrams, uneven=density.ratio > UNEVEN)
     above = (f"degrees above {degree} were not computed",) if dim is None and degree < cloud.shape[1] - 1 else ()
-    warning = tuple(filter(None, [by_tangents, sampling_density(cloud, PROBES).to_text()]))
+    warning = tuple(filter(None, [by_tangents, density.to_text()]))
     finest = eps.eps if search.finest is None else min(eps.eps, search.finest)
     notes = [note.replace("orientable: given", "orientable: tangents") if by_tangents else note for note in found.notes]
     return replace(found, notes=(*notes, *search.notes, *above, *warning), finest=finest, windows=windows(diagrams, 0.0, chosen.radius))
 
 
-def _without_hidden(found: Homology, diagrams: dict[int, Diagram]) -> Homology:
+def _without_hidden(found: Homology, diagrams: dict[int, Diagram], *, uneven: bool) -> Homology:
     """Undecided from degree 1 on where the scale is an estimate and some class lies below it: no such scale fits all of the points."""
-    text = next(filter(None, (hidden(diagram, found.scale) for diagram in diagrams.values())), "") if found.scale_label == "heuristic" else ""
+    estimated = diagrams.values() if found.scale_label == "heuristic" else ()
+    text = next(filter(None, (hidden(diagram, found.scale, uneven=uneven) for diagram in estimated)), "")
     if not text:
         return found
     decided: Decided = {p: (*numbers[:1], *(None,) * (len(numbers) - 1)) for p, numbers in found.decided.items()}
