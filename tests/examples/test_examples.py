@@ -72,7 +72,7 @@ def test_published_conformations_are_interpolated(tmp_path):
 
 
 def test_the_pipeline_refutes_a_sphere_as_a_torus(tmp_path):
-    done = run(tmp_path, "verify_in_a_pipeline.py", str(ROOT / "data" / "sphere.csv"), "--expect", "torus", "--json", "evidence.json")
+    done = run(tmp_path, "verify_in_a_pipeline.py", str(ROOT / "data" / "sphere.csv"), "--expect", "torus", "--density-ratio", "1.1", "--json", "evidence.json")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "sphere.csv: REFUTED as torus" in done.stdout
     assert json.loads((tmp_path / "evidence.json").read_text(encoding="utf-8"))["verdict"] == "REFUTED"

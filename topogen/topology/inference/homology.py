@@ -62,7 +62,6 @@ class Homology:
     decided: Decided
     scale: float
     scale_source: str
-    scale_label: str
     rule: str
     assumption: str
     label: str
@@ -75,6 +74,7 @@ class Homology:
     needs: float | None = None
     finest: float | None = None
     smoothed: float = 0.0
+    scale_label: str = "heuristic"
     notes: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
     diagrams: dict[int, Diagram] = field(default_factory=dict, repr=False)
