@@ -164,6 +164,7 @@ def _reading(verb: argparse.ArgumentParser) -> None:
     group.add_argument("--latlon", action="store_true", help="two columns of degrees, taken to the unit sphere")
     group.add_argument("--angles", choices=("radians", "degrees"), help="columns are angles, each taken to its cosine and sine")
     group.add_argument("--vertices", action="store_true", help="of a mesh take the vertices, not samples of its faces")
+    group.add_argument("--drop-outliers", action="store_true", help="leave out points that lie far from all others, and name them on stderr")
     group.add_argument("--points", type=_positive, metavar="N", help="samples of a mesh (default 20000)")
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.manifolds import Manifold
+from topogen.verification.claims import make_claim
 from topogen.verification.distances import quantile
 from topogen.verification.shares import exceeds, share_bounds
 from topogen.verification.verdict import Claim
@@ -57,7 +58,7 @@ class DimensionCertificate:
         low, high = share_bounds(self.good, self.count)
         seen = f"{self.good} of {self.count} samples, hence on {low:.2%} to {high:.2%} (95 % each)"
         bound = f"{seen}; gap {self.gap_quantile:.3g}, tilt {self.tilt_quantile:.2g} degrees there; smallest kept singular value {self.kept_min:.2g}"
-        return Claim(text, "statistical", self.holds, bound, "samples are independent and uniform", self.to_dict())
+        return make_claim("dimension", text, self.holds, bound, "samples are independent and uniform", self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form apart from an infinite gap."""

@@ -23,6 +23,7 @@ from topogen.topology.inference.expectations import Expectation, parse_expectati
 from topogen.topology.inference.homology import LEVEL
 from topogen.topology.persistence.budget import Budget
 from topogen.topology.strata.strata import find_strata, sheets
+from topogen.verification.claims import make_claim
 from topogen.verification.evidence.betti_evidence import BettiEvidence, check_primes, compare_evidence, evidence_of_expectation, signature
 from topogen.verification.evidence.clouds import cloud_evidence
 from topogen.verification.evidence.inputs import as_cloud
@@ -186,4 +187,4 @@ def _count(found: list[tuple[int, Tensor]], wanted: int, parts: Sequence[_Part])
     text = f"the set is made of {len(found)} smooth sheet{'s' * (len(found) != 1)}, of dimension {dims}; expected {wanted}"
     bound = f"{pieces} pieces when cut where sheets cross; {agreement:.0%} of the places agree how they go on"
     evidence = {"agreement": agreement, "pieces": pieces}
-    return Claim(text, "heuristic", len(found) == wanted, bound, "sheets cross at 45 degrees or more", evidence, decides=True)
+    return make_claim("sheets", text, len(found) == wanted, bound, "sheets cross at 45 degrees or more", evidence, decides=True)

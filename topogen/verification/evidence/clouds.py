@@ -27,6 +27,7 @@ from topogen.geometry.clouds.strays import stray_rows
 from topogen.topology.inference.homology import LEVEL, Homology, homology
 from topogen.topology.persistence.budget import Budget
 from topogen.topology.strata.strata import Stratum, find_strata
+from topogen.verification.claims import make_claim
 from topogen.verification.evidence.betti_evidence import BettiEvidence, estimated_instead, evidence_of_homology
 from topogen.verification.evidence.denoised import denoised, second_look
 from topogen.verification.evidence.draw_claims import dependence_claims, stray_claims
@@ -139,7 +140,7 @@ def _without_noise(found: Homology, read: _Reading, judge: Callable[..., Homolog
 def _shown(name: str, found: Homology) -> tuple[Claim, ...]:
     """What is a theorem about the points, whatever set they sample: Betti numbers of their complex, over the widest range of radii with a hole."""
     telling = [window for window in found.windows if any(sum(numbers) > 1 for numbers in window.betti.values())]
-    return tuple(Claim(f"{name}: {window.to_text()}", "proved-for-sample", True, evidence=window.to_dict()) for window in telling[:1])
+    return tuple(make_claim("window", f"{name}: {window.to_text()}", True, evidence=window.to_dict()) for window in telling[:1])
 
 
 @dataclass(frozen=True)

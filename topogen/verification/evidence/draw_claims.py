@@ -8,6 +8,7 @@ from torch import Tensor
 
 from topogen.geometry.clouds.independence import Dependence
 from topogen.geometry.clouds.neighbours import nearest
+from topogen.verification.claims import make_claim
 from topogen.verification.verdict import Claim
 
 __all__ = ["dependence_claims", "stray_claims"]
@@ -25,7 +26,7 @@ def stray_claims(name: str, cloud: Tensor, rows: Sequence[int]) -> tuple[Claim, 
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     plural = "row" if len(found) == 1 else "rows"
     text = f"{name}: {plural} {named}{more}, counted from 0, far from all others, left out"
-    return (Claim(text, "heuristic", True, "the rest is judged: drop such points, or keep them and say scale=", evidence={"stray_rows": found}),)
+    return (make_claim("stray", text, True, "the rest is judged: drop such points, or keep them and say scale=", evidence={"stray_rows": found}),)
 
 
 def dependence_claims(name: str, found: Dependence) -> tuple[Claim, ...]:
@@ -33,4 +34,4 @@ def dependence_claims(name: str, found: Dependence) -> tuple[Claim, ...]:
     if not found.found:
         return ()
     evidence = {"evenly_spaced": found.even, "expected_at_most": found.expected, "consecutive": found.consecutive}
-    return (Claim(f"{name}: {found.to_text()}", "heuristic", True, "no p-values and no confidence are given for such points", evidence=evidence),)
+    return (make_claim("no draw", f"{name}: {found.to_text()}", True, "no p-values and no confidence are given for such points", evidence=evidence),)

@@ -21,6 +21,7 @@ from topogen.topology.inference.duality import orientability
 from topogen.topology.inference.homology import LEVEL, Homology, homology
 from topogen.topology.inference.mass_bound import uniform_ratio
 from topogen.topology.persistence.budget import Budget
+from topogen.verification.claims import make_claim
 from topogen.verification.dimension_certificate import dimension_certificate
 from topogen.verification.distances import samples_to_data, to_manifold
 from topogen.verification.evidence.betti_evidence import BettiEvidence, estimated_instead, evidence_of_homology
@@ -94,7 +95,7 @@ def claims_about(subject: ManifoldInput, samples: Tensor, against: Tensor | None
         say("distances to the data")
         claims += [to_manifold(whole, against), samples_to_data(*_alike(subject, samples, against))]
     if not subject.closed:
-        claims.append(Claim("the manifold has a boundary (samples stay where the data are)", "heuristic", True))
+        claims.append(make_claim("boundary", "the manifold has a boundary (samples stay where the data are)", True))
     say("volume")
     return [*claims, _volume(subject)]
 
@@ -142,7 +143,7 @@ def _better(before: Homology, after: Homology) -> Homology:
 
 def _residual(largest: float, tolerance: float, count: int) -> Claim:
     text = f"kept residual of {count} samples at most {largest:.2g}"
-    return Claim(text, "proved-for-sample", largest <= tolerance, f"tolerance {tolerance:.2g}", evidence={"kept_residual": largest, "tolerance": tolerance})
+    return make_claim("kept residual", text, largest <= tolerance, f"tolerance {tolerance:.2g}", evidence={"kept_residual": largest, "tolerance": tolerance})
 
 
 def _ghosts(manifold: Manifold, points: Tensor, generator: torch.Generator) -> Claim:
@@ -154,7 +155,7 @@ def _ghosts(manifold: Manifold, points: Tensor, generator: torch.Generator) -> C
     low, high = share_bounds(found.ghosts, found.starts)
     bound = f"share {low:.2%} to {high:.2%} (95 % each), {GHOST_SHARE:.1%} allowed"
     more = exceeds(found.ghosts, found.starts, GHOST_SHARE)
-    return Claim(text, "statistical", None if more is None else not more, bound, "starts are independent", evidence)
+    return make_claim("ghosts", text, None if more is None else not more, bound, "starts are independent", evidence)
 
 
 def _volume(subject: ManifoldInput) -> Claim:
@@ -162,14 +163,20 @@ def _volume(subject: ManifoldInput) -> Claim:
     dim = subject.manifold.dim
     if subject.manifold.closed_form:
         value = float(subject.manifold.volume)
-        return Claim(f"{dim}-dimensional volume {value:.6g} (closed form or quadrature)", "proved", True, evidence={"value": value, "standard_error": 0.0})
+        return make_claim(
+            "volume",
+            f"{dim}-dimensional volume {value:.6g} (closed form or quadrature)",
+            True,
+            evidence={"value": value, "standard_error": 0.0},
+            label="proved",
+        )
     try:
         estimate = getattr(subject.distribution, "volume", None)
     except TopogenError as error:
-        return Claim(f"{dim}-dimensional volume", "statistical", None, str(error))
+        return make_claim("volume", f"{dim}-dimensional volume", None, str(error), label="statistical")
     if estimate is None:
         way_out = "the model's distribution does not tell it; topogen.distributions.Uniform(manifold) does"
-        return Claim(f"{dim}-dimensional volume", "statistical", None, way_out)
+        return make_claim("volume", f"{dim}-dimensional volume", None, way_out, label="statistical")
     text = f"{dim}-dimensional volume {estimate.value:.5g} with standard error {estimate.standard_error:.2g} ({estimate.method})"
     evidence = {"value": estimate.value, "standard_error": estimate.standard_error, "method": estimate.method}
-    return Claim(text, "statistical", True, evidence=evidence)
+    return make_claim("volume", text, True, evidence=evidence, label="statistical")
