@@ -13,11 +13,11 @@ from typing import Any
 from topogen.errors import InvalidInputError
 from topogen.verification.verdict import LABELS, Claim
 
-__all__ = ["REGISTER", "Entry", "make_claim"]
+__all__ = ["REGISTER", "RegisteredClaim", "make_claim"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegisteredClaim:
     """What a claim says, the `labels` that it may have, and the `ground` on which: a theorem with its assumption, a test, or a rule of thumb."""
 
     says: str
@@ -28,28 +28,34 @@ class Entry:
 _RULES = "spanning or reconstruction rule (Cohen-Steiner et al. 2007; Attali et al. 2024)"
 _SIDE = f"{_RULES} at a scale that is stated, bounded (`mass_bound`) or estimated; plateau rule"
 
-REGISTER: dict[str, Entry] = {
-    "signature": Entry("a side has Betti numbers", LABELS, _SIDE),
-    "equal betti": Entry("both sides have the same Betti numbers over a field", LABELS, "the weaker of both sides"),
-    "equal orientability": Entry("both sides are orientable, or not", LABELS, "Poincare duality (Hatcher 2002, section 3.3) on the weaker of both sides"),
-    "window": Entry("exactly these classes of the complexes of all points", ("proved-for-sample",), "stability of rank functions under the covering radius"),
-    "closed surface": Entry("a mesh is a closed surface", ("proved",), "edges and vertex links of the complex are counted"),
-    "grid": Entry(
+REGISTER: dict[str, RegisteredClaim] = {
+    "signature": RegisteredClaim("a side has Betti numbers", LABELS, _SIDE),
+    "equal betti": RegisteredClaim("both sides have the same Betti numbers over a field", LABELS, "the weaker of both sides"),
+    "equal orientability": RegisteredClaim(
+        "both sides are orientable, or not", LABELS, "Poincare duality (Hatcher 2002, section 3.3) on the weaker of both sides"
+    ),
+    "window": RegisteredClaim(
+        "exactly these classes of the complexes of all points", ("proved-for-sample",), "stability of rank functions under the covering radius"
+    ),
+    "closed surface": RegisteredClaim("a mesh is a closed surface", ("proved",), "edges and vertex links of the complex are counted"),
+    "grid": RegisteredClaim(
         "Betti numbers of a zero set in a box", ("proved", "heuristic"), "bounds on every cell; heuristic where they are sampled or nothing is certified"
     ),
-    "dimension": Entry("gap and tilt on 99 % of the manifold", ("statistical",), "Clopper-Pearson bounds; samples are independent and uniform"),
-    "ghosts": Entry("at most .5 % of the starts end far from the data", ("statistical",), "Clopper-Pearson bounds; starts are independent"),
-    "kept residual": Entry("samples lie on the zero set up to a tolerance", ("proved-for-sample",), "evaluated at each sample"),
-    "boundary": Entry("a learned manifold has a boundary", ("heuristic",), "boundary points were found in the data"),
-    "volume": Entry("the volume of a manifold", ("proved", "statistical"), "closed form or quadrature; else an estimate with its standard error"),
-    "distances": Entry("distances between clouds, or of a cloud and a manifold", ("proved-for-sample",), "computed for each point"),
-    "loops": Entry(
+    "dimension": RegisteredClaim("gap and tilt on 99 % of the manifold", ("statistical",), "Clopper-Pearson bounds; samples are independent and uniform"),
+    "ghosts": RegisteredClaim("at most .5 % of the starts end far from the data", ("statistical",), "Clopper-Pearson bounds; starts are independent"),
+    "kept residual": RegisteredClaim("samples lie on the zero set up to a tolerance", ("proved-for-sample",), "evaluated at each sample"),
+    "boundary": RegisteredClaim("a learned manifold has a boundary", ("heuristic",), "boundary points were found in the data"),
+    "volume": RegisteredClaim("the volume of a manifold", ("proved", "statistical"), "closed form or quadrature; else an estimate with its standard error"),
+    "distances": RegisteredClaim("distances between clouds, or of a cloud and a manifold", ("proved-for-sample",), "computed for each point"),
+    "loops": RegisteredClaim(
         "loops that noise does not explain", ("statistical",), "universal law of bars (Bobrowski, Skraba 2023, a conjecture), independent points, Bonferroni"
     ),
-    "strata": Entry("no manifold where sheets cross", ("heuristic",), "Betti numbers of links, with regular places as control"),
-    "sheets": Entry("the number of smooth sheets", ("heuristic",), "sheets that cross at 45 degrees or more"),
-    "stray": Entry("rows far from all others were left out", ("heuristic",), "farther than half a diameter and ten times the 99 % quantile of distances"),
-    "no draw": Entry("the points are no independent draw", ("heuristic",), "even spacing (five standard deviations) or rows in order"),
+    "strata": RegisteredClaim("no manifold where sheets cross", ("heuristic",), "Betti numbers of links, with regular places as control"),
+    "sheets": RegisteredClaim("the number of smooth sheets", ("heuristic",), "sheets that cross at 45 degrees or more"),
+    "stray": RegisteredClaim(
+        "rows far from all others were left out", ("heuristic",), "farther than half a diameter and ten times the 99 % quantile of distances"
+    ),
+    "no draw": RegisteredClaim("the points are no independent draw", ("heuristic",), "even spacing (five standard deviations) or rows in order"),
 }
 
 
