@@ -4,7 +4,7 @@ Writes the evidence as JSON and a picture, and exits with the code of the verdic
 Without arguments it checks a Klein bottle in R^4. A check that never fails checks nothing, so the second line has to be refuted, and is:
 
     python examples/verify_in_a_pipeline.py
-    python examples/verify_in_a_pipeline.py data/sphere.csv --expect torus --density-ratio 1.1
+    topogen shapes sphere -n 5000 -o sphere.npy && python examples/verify_in_a_pipeline.py sphere.npy --expect torus --density-ratio 1.1
     python examples/verify_in_a_pipeline.py MODEL_FOLDER --expect torus --json evidence.json
 """
 
