@@ -1,7 +1,7 @@
 """A verdict does not depend on the seed, on the order of the rows or on how the cloud is turned.
 
 Order: not at all. Turning: not at all, unless points tie in their distance from the mean. Seed: never from CONFIRMED to REFUTED or back; from decided to
-undecided in no more than one of ten runs of the clouds below (0 of 36 as measured).
+undecided in no more than one of ten runs of the clouds below.
 """
 
 import pytest
