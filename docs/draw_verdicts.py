@@ -22,7 +22,7 @@ def main() -> None:
     """One picture and one report for each verdict."""
     for name, (shape, n, expect) in CASES.items():
         points = shapes.get(shape).sample(n, generator=torch.Generator().manual_seed(0))
-        result = topogen.verify(points, expect=expect)
+        result = topogen.verify(points, expect=expect, density_ratio=1.1)
         draw(HERE / f"{name}.png", points, result, f"{n} points of a {shape}, expected {expect.replace('_', ' ')}: {result.verdict}")
         print(result.to_text(), end="\n\n")
 

@@ -186,8 +186,11 @@ def test_outliers_and_uneven_density_are_told(without_homology):
     g = generator()
     x = sphere(3000, g)
     far = torch.tensor([[0, 0, 5.0], [5, 0, 0], [0, 5, 0]], dtype=torch.float64)
-    found = inspect(torch.cat([x, far]))
-    assert found.outliers == 3
+    away = inspect(torch.cat([x, far]))
+    assert (away.strays, away.n, away.outliers) == ((3000, 3001, 3002), 3000, 0)
+    assert says(away, "stray: row 3000, 3001, 3002")
+    found = inspect(torch.cat([x, 0.32 * far]))
+    assert (found.strays, found.outliers) == ((), 3)
     assert says(found, "3 points lie 4 times farther")
     x = x[torch.rand(3000, generator=g, dtype=torch.float64) < 50 ** (-(x[:, 2] + 1) / 2)]
     assert says(inspect(x), "uneven density")
@@ -272,8 +275,9 @@ def test_of_many_points_all_are_asked_for_duplicates_pieces_and_outliers(few_row
     g = generator(4)
     x = torch.cat([sphere(4000, g), 0.3 * sphere(1500, g) + 3, torch.tensor([[9.0, 0, 0]], dtype=torch.float64)])
     found = inspect(torch.cat([x, x[:3]]))
-    assert (found.n, found.duplicates, found.outliers, found.dim, found.has_boundary) == (5501, 3, 1, 2, False)
-    assert found.components == 2 and "pieces of 4000, 1501" in found.components_reason
+    assert (found.n, found.duplicates, found.outliers, found.dim, found.has_boundary) == (5500, 3, 0, 2, False)
+    assert found.strays == (5500,)
+    assert found.components == 2 and "pieces of 4000, 1500" in found.components_reason
     assert found.to_dict() == inspect(torch.cat([x, x[:3]])).to_dict()
 
 

@@ -21,19 +21,19 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.dimension import AffineHull, DimensionEstimate, affine_hull, estimate_dimension
-from topogen.geometry.clouds.neighbours import components, nearest
+from topogen.geometry.clouds.neighbours import nearest
 from topogen.geometry.clouds.point_clouds import LOCAL_ROWS, random_rows
+from topogen.geometry.clouds.sampling_density import LONELY, UNEVEN, sampling_density
 from topogen.geometry.clouds.scales import PLANE_NEIGHBOURS, Scales, boundary_points, estimate_scales
-from topogen.points import clean
+from topogen.geometry.clouds.strays import graph_neighbours, pieces, stray_rows
+from topogen.points import as_points, clean
 from topogen.points.cleaning import Repairs
 from topogen.topology.inference.homology import Homology, homology
-from topogen.topology.inference.sampling_density import LONELY, UNEVEN, sampling_density
 from topogen.topology.persistence.budget import Budget
 from topogen.topology.strata.strata import Stratum, find_strata
 
-__all__ = ["Inspection", "inspect"]
+__all__ = ["Inspection", "inspect", "without_strays"]
 
-GRAPH_NEIGHBOURS = 15
 NOISY = 0.17
 BOUNDARY_SHARE, MIXED_BOUNDARY_SHARE = 1e-3, 1e-2
 ENOUGH_ROOM = 0.95
@@ -50,7 +50,7 @@ class Inspection:
     `room`: share of the points with a scale of denoising above spacing and noise and below reach/sqrt(hull_dim - dim);
     `evenness`: largest over median distance to the fifth neighbour (1: perfectly even); `outliers`: points far from all others for their region;
     `advice`: what the numbers mean for fitting, in words; `topology.strata.strata`: the pieces of the singular set, where sheets cross and the cloud is no
-    manifold.
+    manifold; `strays`: rows of the points as given, counted from 0, that lie far from all others and were left out.
     """
 
     n: int
@@ -76,6 +76,7 @@ class Inspection:
     outliers: int
     advice: tuple[str, ...]
     strata: tuple[Stratum, ...] = ()
+    strays: tuple[int, ...] = ()
 
     def to_text(self) -> str:
         """The findings for people, one per line, the advice below."""
@@ -97,7 +98,7 @@ class Inspection:
 
 _PLAIN_FIELDS = (
     "n", "ambient_dim", "duplicates", "constant_columns", "hull_dim", "dim", "components", "components_reason", "orientable", "boundary_fraction",
-    "has_boundary", "noise", "spacing", "reach", "diameter", "room", "evenness", "outliers",
+    "has_boundary", "noise", "spacing", "reach", "diameter", "room", "evenness", "outliers", "strays",
 )  # fmt: skip
 
 
@@ -118,11 +119,24 @@ def inspect(
     """
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
     cloud, repairs = clean(points)
+    cloud, strays = without_strays(cloud, points)
     _check(len(cloud), cloud.shape[1], dim)
     form = _form(cloud, dim, generator)
     topology = homology(form.inside, dim=form.dim, fields=tuple(fields), closed=form.closed, budget=budget, generator=generator)
-    bare = _findings(cloud, form, topology, repairs)
+    bare = replace(_findings(cloud, form, topology, repairs), strays=strays)
     return replace(bare, advice=tuple(line for rule in _RULES for line in rule(bare)))
+
+
+def without_strays(cloud: Tensor, points: Any) -> tuple[Tensor, tuple[int, ...]]:
+    """The distinct points (n, D) without stray ones, and the rows of the points as given that these are."""
+    rows = stray_rows(cloud)
+    if not len(rows):
+        return cloud, ()
+    given = as_points(points)
+    named = (given.unsqueeze(1) == cloud[rows].unsqueeze(0)).all(2).any(1).nonzero().squeeze(1)
+    kept = torch.ones(len(cloud), dtype=torch.bool)
+    kept[rows] = False
+    return cloud[kept], tuple(named.tolist())
 
 
 @dataclass(frozen=True)
@@ -224,22 +238,22 @@ def _room(scales: Scales, ambient: int) -> float:
 
 def _components(points: Tensor, scales: Scales) -> tuple[int, str]:
     """Components of the graph that joins every point to its nearest fifteen, and the gap between them."""
-    k = max(2, min(GRAPH_NEIGHBOURS, len(points) // 5, len(points) - 1))
-    indices = nearest(points, k)[1]
-    edges = torch.stack([torch.arange(len(points), device=points.device).repeat_interleave(indices.shape[1]), indices.reshape(-1)], 1)
-    number, labels = components(len(points), edges)
+    k = graph_neighbours(len(points))
+    rows = pieces(points)
+    number = len(rows)
     how = f"graph of the {k} nearest neighbours"
     if number == 1:
         return 1, f"{how} is connected"
-    sizes = labels.bincount().sort(descending=True).values.tolist()
+    sizes = list(map(len, rows))
     # the largest of them need not ask where all others do: a distance is the same from both sides
-    asking = [c for c in range(min(number, 20)) if number > 20 or c != int(labels.bincount().argmax())]
-    gap = min(_separation(points[labels == c], points[labels != c]) for c in asking)
+    gap = min(_separation(points, some) for some in (rows[:20] if number > 20 else rows[1:]))
     return number, f"{how}: pieces of {', '.join(map(str, sizes[:10]))} points, {gap:.3g} apart at the closest ({gap / scales.spacing:.1f} spacings)"
 
 
-def _separation(piece: Tensor, rest: Tensor) -> float:
-    return float(nearest(rest, 1, piece)[0].min())
+def _separation(points: Tensor, piece: Tensor) -> float:
+    rest = torch.ones(len(points), dtype=torch.bool, device=points.device)
+    rest[piece] = False
+    return float(nearest(points[rest], 1, points[piece])[0].min())
 
 
 def _orientable(decided: Mapping[int, Sequence[int | None]], dim: int) -> bool | None:
@@ -286,6 +300,12 @@ def _on_repairs(found: Inspection) -> Iterator[str]:
         yield f"{found.duplicates} exact duplicates were left out: they carry no topology, but weigh on a density; keep them for that if they are real"
     if found.constant_columns:
         yield f"columns {', '.join(map(str, found.constant_columns))} are constant: drop them unless the ambient space matters"
+
+
+def _on_strays(found: Inspection) -> Iterator[str]:
+    if found.strays:
+        named = ", ".join(map(str, found.strays[:10]))
+        yield f"stray: row {named}, counted from 0, far from all others, left out; what is said above is said of the rest"
 
 
 def _on_dimension(found: Inspection) -> Iterator[str]:
@@ -350,4 +370,4 @@ def _on_density(found: Inspection) -> Iterator[str]:
         yield f"uneven density (largest over median fifth-neighbour distance {found.evenness:.1f}): homology needs the sparsest part to be dense enough"
 
 
-_RULES: tuple[Callable[[Inspection], Iterator[str]], ...] = (_on_repairs, _on_dimension, _on_scales, _on_shape, _on_homology, _on_density)
+_RULES: tuple[Callable[[Inspection], Iterator[str]], ...] = (_on_repairs, _on_strays, _on_dimension, _on_scales, _on_shape, _on_homology, _on_density)

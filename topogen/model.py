@@ -21,7 +21,7 @@ from topogen.distributions.energy.energy import Energy
 from topogen.entry_tables import Table
 from topogen.errors import CheckpointError, InvalidInputError, NotSupportedError
 from topogen.geometry.clouds.dimension import affine_hull
-from topogen.inspection import Inspection, inspect
+from topogen.inspection import Inspection, inspect, without_strays
 from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest
 from topogen.learning.manifold_table import MANIFOLDS
 from topogen.manifolds.base import Manifold, Projection
@@ -149,7 +149,9 @@ def fit(
     entry, kind = _density_called(density), _kind_called(manifold)
     _check_constraint(constraint, kind)
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
-    cloud = clean(points)[0].cpu()
+    # a context has a row for every point
+    cloud, strays = (clean(points)[0], ()) if context is not None else without_strays(clean(points)[0], points)
+    cloud = cloud.cpu()
     context = _context_of(context, points, entry)
     file = None if checkpoint is None else Path(checkpoint)
     if isinstance(kind, Manifold):
@@ -162,8 +164,14 @@ def fit(
         learn = _fitted_in_hull if cloud.shape[1] > _WIDE and (kind.name, entry.name) == (DEFAULT_MANIFOLD, DEFAULT_DENSITY) else _fitted
         fitted = learn(kind, cloud, inspection, closed, generator, constraint=constraint, settings=settings, checkpoint=file, quiet=quiet)
     found = entry.fit(DensityRequest(cloud, fitted.manifold, fitted.anchors, generator, context, density_settings, _beside(file), quiet))
-    notes = (*_chosen(manifold, density), *fitted.notes, *found.notes)
+    notes = (*_chosen(manifold, density), *_on_strays(strays), *fitted.notes, *found.notes)
     return Model(fitted.manifold, found.distribution, fitted.anchors[:_ANCHORS], inspection.to_dict() if inspection else {}, notes, fitted.training)
+
+
+def _on_strays(rows: tuple[int, ...]) -> tuple[str, ...]:
+    """The note on rows that lie far from all others."""
+    named = ", ".join(map(str, rows[:10]))
+    return (f"stray: row {named}, counted from 0, far from all others, left out",) if rows else ()
 
 
 def _fitted(kind: ManifoldKind, cloud: Tensor, found: Inspection, closed: bool, generator: torch.Generator, **training: Any) -> FittedManifold:

@@ -12,6 +12,8 @@ SHAPES = (
 )  # fmt: skip
 
 SECTIONS = (
+    ("Scales: coverage at estimated and stated density ratios", "coverage"),
+    ("Scales: true shapes under their density ratio", "true shapes"),
     ("Constraints side by side", "constraints"),
     ("Runs as they come", "runs"),
     ("Bounded surfaces", "bounded"),
@@ -80,7 +82,7 @@ def reliability(rows: list[Row]) -> list[Row]:
     answered = [entry for entry in rows if entry["answer"]]
     steps = ((0.0, 0.5), (0.5, 0.8), (0.8, 0.9), (0.9, 1.0))
     groups = {f"{low:g} to {high:g}": [entry["right"] for entry in answered if low <= entry["stated"] < high] for low, high in steps}
-    return [{"stated": name, "clouds": len(found), "right": sum(found), "no answer": len(rows) - len(answered)} for name, found in groups.items()]
+    return [{"share": name, "clouds": len(found), "right": sum(found), "no answer": len(rows) - len(answered)} for name, found in groups.items()]
 
 
 def _counted(name: str, group: list[Row]) -> Row:
@@ -113,7 +115,7 @@ def main() -> None:
         found = verdicts(table(name))
         parts += [f"## {title}", markdown(found, tuple(found[0]))] if found else []
     stated = reliability(table("reliability"))
-    parts += ["## How sure: stated probability and truth", markdown(stated, tuple(stated[0]))] if table("reliability") else []
+    parts += ["## How stable: halves that agree, and truth", markdown(stated, tuple(stated[0]))] if table("reliability") else []
     for title, name in SECTIONS:
         for group in _alike(table(name)):
             parts += [f"## {title}", markdown(group, tuple(group[0]))]

@@ -7,7 +7,7 @@ import torch
 from rows import Row, row, table
 
 from topogen.manifolds import shapes
-from topogen.verification import betti_probabilities
+from topogen.verification import betti_stability
 
 SEEDS = range(int(os.environ.get("TOPOGEN_SEEDS", "4")))
 SIZES = {
@@ -21,8 +21,8 @@ def measure(name: str, n: int, noise: float, seed: int) -> Row:
     shape, source = shapes.get(name), torch.Generator().manual_seed(seed)
     points = shape.sample(n, generator=source)
     points = points + noise * shape.diameter * torch.randn(points.shape, generator=source, dtype=points.dtype)
-    found = betti_probabilities(points, dim=shape.dim, closed=True, fields=(2,), seed=seed)
-    return {"n": n, "stated": found.probability(), "answer": found.best is not None, "right": found.best == {2: shape.betti(2)}}
+    found = betti_stability(points, dim=shape.dim, closed=True, fields=(2,), seed=seed)
+    return {"n": n, "stated": found.share(), "answer": found.best is not None, "right": found.best == {2: shape.betti(2)}}
 
 
 @pytest.mark.parametrize(("name", "n", "noise"), CASES)

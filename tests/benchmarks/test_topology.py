@@ -152,7 +152,7 @@ def coverage(name: str, n: int, runs: int = 100) -> Row:
     ratios, wide = [], []
     for seed in range(runs):
         x, truth = draw(n, seed)
-        for method, into in (("statistical", ratios), ("conservative", wide)):
+        for method, into in (("rate-corrected", ratios), ("conservative", wide)):
             into.append(confidence_radius(x, dim, method=method, generator=torch.Generator().manual_seed(seed)).eps / truth)
     return {
         "points": n, "runs": runs, "covered_pct": 100 * float(np.mean(np.array(ratios) >= 1)), "width_median": float(np.median(ratios)),

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import trimesh
 
 import topogen
 from topogen.command import verbs
+from topogen.command.advice import as_options
 from topogen.command.main import main
 from topogen.manifolds import shapes
 from topogen.points import read, write
@@ -154,8 +156,38 @@ def test_a_grid_for_a_cloud_is_refused(capsys, cloud):
 def test_verify_refutes_a_sphere_for_a_torus(capsys, home):
     for name in ("sphere", "torus"):
         assert main(["shapes", name, "-n", "20000", "-o", str(home / f"{name}.npy")]) == 0
-    answer = document(capsys, "verify", home / "sphere.npy", "--against", home / "torus.npy", code=1)
+    answer = document(capsys, "verify", home / "sphere.npy", "--against", home / "torus.npy", "--density-ratio", "1.1", code=1)
     assert answer["verdict"] == "REFUTED" and answer["exit_code"] == 1
+    few = document(capsys, "verify", home / "sphere.npy", "--expect", "torus", code=4)
+    assert "state --density-ratio" in few["summary"] and "density_ratio=" not in few["summary"]
+
+
+def test_a_density_ratio_below_one_is_a_usage_error(capsys, cloud):
+    code, _, error = call(capsys, "verify", cloud, "--expect", "circle", "--density-ratio", "0.5")
+    assert code == 2
+    assert "expected a number of at least 1, found 0.5" in error
+
+
+def test_advice_names_the_options_of_the_verb():
+    verify = Namespace(density_ratio=None, scale=None, fields=(2, 3), dim=None, closed=False)
+    assert as_options("state density_ratio= (largest) or scale=; say dim=, closed=True", verify) == (
+        "state --density-ratio (largest) or --scale; say --dim, --closed"
+    )
+    assert as_options({"a": ["fields=(2, 3, 5, 7)"]}, verify) == {"a": ["--fields 2,3,5,7"]}
+    assert as_options("pass dim=, closed=True", Namespace(dim=None)) == "pass --dim, closed=True"
+    assert as_options("homology(points, landmarks=...)", verify) == "homology(points, landmarks=...)"
+
+
+def test_outliers_are_dropped_and_named(capsys, home, cloud):
+    points = torch.cat([read(cloud), torch.full((1, read(cloud).shape[1]), 90.0, dtype=torch.float64)])
+    write(home / "stray.npy", points)
+    code, out, error = call(
+        capsys, "verify", home / "stray.npy", "--expect", "circle", "--dim", 1, "--closed", "--density-ratio", "1", "--drop-outliers", "--json"
+    )
+    assert f"left out row {len(points) - 1}, counted from 0" in error
+    assert (code, json.loads(out)["label"]) == (0, "statistical"), "without the stray point the rest is judged as it is"
+    named = document(capsys, "inspect", home / "stray.npy")
+    assert named["inspection"]["strays"] == [len(points) - 1]
 
 
 def test_verify_takes_a_known_scale_and_a_mesh(capsys, home, cloud):

@@ -8,6 +8,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from topogen.manifolds import shapes
+from topogen.points import write
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -72,9 +76,10 @@ def test_published_conformations_are_interpolated(tmp_path):
 
 
 def test_the_pipeline_refutes_a_sphere_as_a_torus(tmp_path):
-    done = run(tmp_path, "verify_in_a_pipeline.py", str(ROOT / "data" / "sphere.csv"), "--expect", "torus", "--json", "evidence.json")
+    write(tmp_path / "sphere.npy", shapes.get("sphere").sample(5000, generator=torch.Generator().manual_seed(0)))
+    done = run(tmp_path, "verify_in_a_pipeline.py", str(tmp_path / "sphere.npy"), "--expect", "torus", "--density-ratio", "1.1", "--json", "evidence.json")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "sphere.csv: REFUTED as torus" in done.stdout
+    assert "sphere.npy: REFUTED as torus" in done.stdout
     assert json.loads((tmp_path / "evidence.json").read_text(encoding="utf-8"))["verdict"] == "REFUTED"
     size(tmp_path / "picture.png")
 

@@ -12,6 +12,7 @@ from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.shapes import Circle, Torus
 from topogen.verification import Verdict, dimension_certificate, verify
 from topogen.verification.distances import between_clouds, quantile, samples_to_data, to_manifold
+from topogen.verification.shares import exceeds, share_bounds
 
 
 def generator(seed=0):
@@ -55,6 +56,23 @@ def test_the_share_counts_points():
     assert quantile(values, 0.99) == 1
     assert quantile(values, 1.0) == 1
     assert quantile(torch.tensor([3.0]), 0.99) == 3
+
+
+def test_a_few_good_points_certify_nothing():
+    """A hundred faultless points leave a share of 3 % open; 299 are the fewest that show 99 % at a confidence of 95 %."""
+    few = dimension_certificate(ImplicitManifold(ring, 1, 2), Circle().sample(100, generator()))
+    assert (few.good, few.holds, few.to_claim().holds) == (100, None, None)
+    assert "100 of 100 samples, hence on 97.05% to 100.00%" in few.to_claim().bound
+    assert [exceeds(n, n, 0.99) for n in (298, 299)] == [None, True]
+
+
+def test_bounds_of_shares_cover():
+    """Exact: P(low > share) over Binomial(60, share) is at most 5 %, and so is P(high < share); Wilson's bounds exceed it."""
+    for share in (0.005, 0.05, 0.5, 0.99):
+        chances = [math.comb(60, k) * share**k * (1 - share) ** (60 - k) for k in range(61)]
+        bounds = [share_bounds(k, 60) for k in range(61)]
+        assert sum(c for c, (low, _) in zip(chances, bounds, strict=True) if low > share) <= 0.05
+        assert sum(c for c, (_, high) in zip(chances, bounds, strict=True) if high < share) <= 0.05
 
 
 def test_shapes_and_empty_clouds_are_refused():

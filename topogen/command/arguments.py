@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -101,6 +102,10 @@ def _verify(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--scale", type=_positive_number, metavar="EPS", help="how far the clouds can be from their sets and back, where that is known (default: estimated)"
     )
+    verb.add_argument(
+        "--density-ratio", type=_ratio, metavar="RATIO",
+        help="largest over smallest density of the clouds on their sets, where that is known and points are independent: verdicts are then statistical",
+    )  # fmt: skip
     _fields(verb)
     _dim(verb)
     _reading(verb)
@@ -159,6 +164,7 @@ def _reading(verb: argparse.ArgumentParser) -> None:
     group.add_argument("--latlon", action="store_true", help="two columns of degrees, taken to the unit sphere")
     group.add_argument("--angles", choices=("radians", "degrees"), help="columns are angles, each taken to its cosine and sine")
     group.add_argument("--vertices", action="store_true", help="of a mesh take the vertices, not samples of its faces")
+    group.add_argument("--drop-outliers", action="store_true", help="leave out points that lie far from all others, and name them on stderr")
     group.add_argument("--points", type=_positive, metavar="N", help="samples of a mesh (default 20000)")
 
 
@@ -261,6 +267,13 @@ def _positive_number(text: str) -> float:
     value = float(text)
     if not 0 < value < threading.TIMEOUT_MAX:
         raise argparse.ArgumentTypeError(f"expected a positive number, found {text}")
+    return value
+
+
+def _ratio(text: str) -> float:
+    value = float(text)
+    if not 1 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text}")
     return value
 
 

@@ -69,12 +69,14 @@ def _run(options: Namespace) -> int:
     import torch
 
     from topogen.command import verbs
+    from topogen.command.advice import as_options
 
     if options.threads:
         torch.set_num_threads(options.threads)
     _check_device(options.device)
     started = time.perf_counter()
     document, text, code = verbs.VERBS[options.verb](options, _say(options))
+    document, text = as_options(document, options), as_options(text, options)
     if options.json:
         header = _header(options)
         header["seconds"] = round(time.perf_counter() - started, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from topogen.command.arguments import MESHES, wants_mesh
 from topogen.command.user_function import load_function
 from topogen.distributions import DENSITIES, DensityFacts
 from topogen.errors import InvalidInputError
+from topogen.geometry.clouds.strays import stray_rows
 from topogen.manifolds import shapes
 from topogen.points import read, write
 from topogen.points.screening import suffix_of
@@ -170,7 +172,8 @@ def _verify(options: Namespace, say: Say) -> Answer:
 
         check_place(Path(options.output), [options.subject] if named else [options.subject, options.against])
     found = topogen.verify(
-        subject, against, options.expect, fields=options.fields, dim=options.dim, closed=options.closed or None, scale=options.scale, seed=options.seed,
+        subject, against, options.expect, fields=options.fields, dim=options.dim, closed=options.closed or None, scale=options.scale,
+        density_ratio=options.density_ratio, seed=options.seed,
         budget=_budget(options), grid=options.grid, quiet=options.quiet,
     )  # fmt: skip
     if options.output is not None:
@@ -240,9 +243,20 @@ VERBS: dict[str, Callable[[Namespace, Say], Answer]] = {
 
 def _read(path: str, options: Namespace) -> Tensor:
     header: bool | str = {"auto": "auto", "yes": True, "no": False}[options.header]  # type: ignore[assignment]
-    return read(
+    points = read(
         path, columns=options.columns, header=header, latlon=options.latlon, angles=options.angles or False, vertices=options.vertices, samples=options.points
     )
+    return _without_strays(path, points, quiet=options.quiet) if options.drop_outliers else points
+
+
+def _without_strays(path: str, points: Tensor, *, quiet: bool) -> Tensor:
+    """The points (n, D) without stray rows, which are named on stderr."""
+    rows = stray_rows(points)
+    if len(rows) and not quiet:
+        print(f"topogen: {path}: left out row {', '.join(map(str, rows.tolist()))}, counted from 0, far from all others", file=sys.stderr)
+    kept = torch.ones(len(points), dtype=torch.bool)
+    kept[rows] = False
+    return points[kept]
 
 
 def _mesh_or_cloud(options: Namespace) -> Any:

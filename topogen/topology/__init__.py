@@ -8,6 +8,7 @@ and orientability off a cover by charts.
 """
 
 from topogen.geometry.clouds.farthest_points import Landmarks, covering_radius, farthest_points
+from topogen.geometry.clouds.sampling_density import SamplingDensity, sampling_density
 from topogen.topology.comparison.compare import Comparison, compare
 from topogen.topology.comparison.mmd import mmd
 from topogen.topology.comparison.mtop_divergence import MTopDivergence, cross_barcode, mtop_divergence
@@ -23,7 +24,6 @@ from topogen.topology.inference.homology import Homology, homology
 from topogen.topology.inference.landmark_bounds import Window, excess, windows
 from topogen.topology.inference.monitor import Monitor, Reading
 from topogen.topology.inference.robust import Robust, distance_to_measure, robust_homology
-from topogen.topology.inference.sampling_density import SamplingDensity, sampling_density
 from topogen.topology.inference.significance import Significance, significance
 from topogen.topology.level_sets.certificate import LevelSet, certify_level_set
 from topogen.topology.persistence.budget import Budget, Cost, estimate_cost

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from topogen.geometry.clouds.neighbours import nearest_distance
 from topogen.manifolds import Manifold
+from topogen.verification.claims import make_claim
 from topogen.verification.verdict import Claim
 
 __all__ = ["between_clouds", "quantile", "samples_to_data", "to_manifold"]
@@ -36,7 +37,7 @@ def between_clouds(subject: Tensor, against: Tensor) -> list[Claim]:
         f"Hausdorff distance of subject and against {evidence['hausdorff']:.3g}; to the nearest point on average"
         f" {evidence['mean_subject_to_against']:.3g} there, {evidence['mean_against_to_subject']:.3g} back"
     )
-    return [Claim(text, "proved-for-sample", True, evidence=evidence)]
+    return [make_claim("distances", text, True, evidence=evidence)]
 
 
 def to_manifold(manifold: Manifold, points: Tensor) -> Claim:
@@ -47,11 +48,11 @@ def to_manifold(manifold: Manifold, points: Tensor) -> Claim:
     distance = _distances(manifold, points)
     failed = len(points) - len(distance)
     if not len(distance):
-        return Claim(f"none of {len(points)} points could be projected onto the manifold", "proved-for-sample", False, evidence={"unconverged": failed})
+        return make_claim("distances", f"none of {len(points)} points could be projected onto the manifold", False, evidence={"unconverged": failed})
     evidence = {"mean": float(distance.mean()), "q99": quantile(distance, 0.99), "max": float(distance.max()), "unconverged": failed, "points": len(points)}
     text = f"distance of against to the manifold {evidence['mean']:.3g} on average, {evidence['q99']:.3g} at 99 %, {evidence['max']:.3g} at most"
     bound = f"{failed} of {len(points)} points could not be projected" if failed else ""
-    return Claim(text, "proved-for-sample", failed == 0, bound, evidence=evidence)
+    return make_claim("distances", text, failed == 0, bound, evidence=evidence)
 
 
 def _distances(manifold: Manifold, points: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ def samples_to_data(samples: Tensor, points: Tensor) -> Claim:
         f"samples to the nearest data point {evidence['mean_to_data']:.3g} on average, {evidence['max_to_data']:.3g} at most;"
         f" data to the nearest sample {evidence['max_from_data']:.3g} at most"
     )
-    return Claim(text, "proved-for-sample", True, evidence=evidence)
+    return make_claim("distances", text, True, evidence=evidence)
 
 
 def quantile(values: Tensor, level: float) -> float:

@@ -18,6 +18,7 @@ __all__ = ["not_shown", "summary"]
 
 ROOM = 1.2
 OUT_OF_REACH = 300
+LENS_SPACES = 3
 
 
 def summary(verdict: Verdict, subject: BettiEvidence, against: BettiEvidence | None, expected: Expectation | None, claims: Sequence[Claim]) -> str:
@@ -32,7 +33,7 @@ def summary(verdict: Verdict, subject: BettiEvidence, against: BettiEvidence | N
     name = _name(subject)
     if name and _is_manifold(subject, claims):
         return f"the subject is {name}" + (" and has the homology of the data" if against is not None else "")
-    return f"the subject has the homology of {name or wanted}" + (", as the data have" if name and against is not None else "")
+    return f"the subject has the {_compared(subject)} of {name or wanted}" + (", as the data have" if name and against is not None else "")
 
 
 def not_shown(
@@ -50,6 +51,7 @@ def not_shown(
         lines.append("which set it is: sets that differ (a torus, and two circles and a sphere joined in a point) can have the same homology")
     if expected is not None and expected.closed and subject.closed is False and subject.label != "proved":
         lines.append("whether the set has holes or points are missing: a boundary was found, and the expected shape has none")
+    lines += _torsion(subject, fields)
     if 2 not in fields or len(fields) == 1:
         lines.append(f"homology over fields other than {', '.join(f'Z/{p}' for p in fields)}: over Z/2 alone a Klein bottle cannot be told from a torus")
     if expected is not None and expected.closed is False and subject.orientable is None:
@@ -57,6 +59,20 @@ def not_shown(
     if expected is not None and None not in (expected.dim, subject.dim) and expected.dim != subject.dim:
         lines.append(f"dimension: the subject has dimension {subject.dim}, the expected shape {expected.dim}; only homology was compared")
     return (*lines, "how the set lies in space (knots, links, distances): the verdict is about homology")
+
+
+def _torsion(subject: BettiEvidence, fields: Sequence[int]) -> list[str]:
+    """Of closed surfaces and curves only 2-torsion is known; from dimension 3 on every prime occurs."""
+    highest = subject.dim if subject.dim is not None else max(map(len, subject.betti.values())) - 1
+    if highest < LENS_SPACES:
+        return []
+    asked, more = ", ".join(f"Z/{p}" for p in fields), tuple(dict.fromkeys((*fields, 2, 3, 5, 7)))
+    return [f"torsion prime to {asked}: the lens space L(5,1) has a three-sphere's Betti numbers over Z/2 and Z/3; ask for it by fields={more}"]
+
+
+def _compared(subject: BettiEvidence) -> str:
+    """What is the same: homology, where the fields tell all of it that is not known otherwise, else the Betti numbers over them."""
+    return f"Betti numbers over {', '.join(f'Z/{p}' for p in subject.betti)}" if _torsion(subject, tuple(subject.betti)) else "homology"
 
 
 def _resolution(side: BettiEvidence) -> float:
@@ -83,7 +99,11 @@ def _needs(side: BettiEvidence) -> str:
         costly = "but so many landmarks cost too much here; topogen.topology.inference.homology(points, landmarks=...) takes them"
         return f"{side.name} is dense enough (eps {has:.3g}, needed {limit:.3g}), {costly}"
     if limit is None or has is None:
-        return f"{side.name}: {side.reason}" if side.reason else f"{side.name} would have to be known otherwise: it is assumed that {side.assumption}"
+        if side.reason:
+            return f"{side.name}: {side.reason}"
+        if side.evidence.get("scale_label") == "heuristic" and "reach >" in side.assumption and "piece" not in side.assumption:
+            return f"the scale of {side.name} is estimated: state density_ratio= (largest over smallest density of independent points) or scale="
+        return f"{side.name} would have to be known otherwise: it is assumed that {side.assumption}"
     return f"{side.name} needs eps < {limit:.3g}, has {has:.3g}; {_way_out(side, has / limit)}"
 
 

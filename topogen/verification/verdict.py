@@ -160,6 +160,11 @@ def decide(claims: Sequence[Claim]) -> Verdict:
     return Verdict.CONFIRMED if deciding and all(claim.holds for claim in deciding) else Verdict.INCONCLUSIVE
 
 
+def each(level: float, count: int) -> float:
+    """The confidence that each of `count` claims needs for all of them to hold together with confidence `level` (Bonferroni)."""
+    return 1 - (1 - level) / count
+
+
 def weakest(*labels: str) -> str:
     """The weakest of some labels."""
     return max(labels, key=LABELS.index)

@@ -20,6 +20,7 @@ from torch import Tensor
 from topogen._version import __version__
 from topogen.errors import InvalidInputError
 from topogen.topology.inference.expectations import Expectation, parse_expectation
+from topogen.topology.inference.homology import LEVEL
 from topogen.topology.persistence.budget import Budget
 from topogen.verification.distances import between_clouds
 from topogen.verification.evidence.betti_evidence import BettiEvidence, check_primes, compare_evidence, evidence_of_expectation, filled, signature
@@ -29,7 +30,7 @@ from topogen.verification.evidence.inputs import ManifoldInput, as_cloud, manifo
 from topogen.verification.evidence.manifolds import FIRST, claims_about, known_evidence, sampled_evidence
 from topogen.verification.evidence.meshes import as_mesh, mesh_evidence
 from topogen.verification.summary import not_shown, summary
-from topogen.verification.verdict import Claim, Result, decide
+from topogen.verification.verdict import Claim, Result, decide, each
 
 __all__ = ["verify"]
 
@@ -43,6 +44,7 @@ def verify(
     dim: int | None = None,
     closed: bool | None = None,
     scale: float | None = None,
+    density_ratio: float | None = None,
     n_samples: int | None = None,
     seed: int = 0,
     generator: torch.Generator | None = None,
@@ -65,6 +67,9 @@ def verify(
         dim: dimension of the set that the clouds sample, if known; a manifold says its own.
         closed: whether that set is known to be compact without boundary (lets duality help, from dimension 3 on it has to).
         scale: a bound (data units) on the Hausdorff distance of the clouds and their sets, where it is known; None: estimated.
+        density_ratio: a bound on the largest over the smallest density of the clouds on their sets (twice that where these have a boundary), where it is known
+            and points are drawn independently; what is decided then is statistical, with 95 % for the verdict. None: the scale is estimated, and heuristic
+            evidence does not refute.
         n_samples: how many samples of a manifold; None: 10,000, doubled up to 50,000 while the answer is open.
         seed, generator: randomness; the seed is used where no generator is given. The same seed gives the same result.
         budget: limits of each computation of persistence.
@@ -92,7 +97,20 @@ def verify(
         raise InvalidInputError(f"n_samples: expected at least 2 samples, found {n_samples}; leave it None to let the rule ask")
     started = time.perf_counter()
     source = generator if generator is not None else torch.Generator().manual_seed(seed)
-    run = _Run(check_primes(fields), dim, closed, scale, n_samples, budget, source, grid, inspection, _silent if quiet else _tell)
+    run = _Run(
+        check_primes(fields),
+        dim,
+        closed,
+        scale,
+        density_ratio,
+        each(LEVEL, 1 if against is None else 2),
+        n_samples,
+        budget,
+        source,
+        grid,
+        inspection,
+        _silent if quiet else _tell,
+    )
     expected = None if expect is None else parse_expectation(expect)
     data = None if against is None else as_cloud(against, "against")
     drawn = None if samples is None else as_cloud(samples, "samples")
@@ -129,6 +147,8 @@ class _Run:
     dim: int | None
     closed: bool | None
     scale: float | None
+    density_ratio: float | None
+    level: float
     n_samples: int | None
     budget: Budget | None
     generator: torch.Generator
@@ -164,13 +184,13 @@ class _Run:
     def _judged(self, subject: ManifoldInput) -> tuple[BettiEvidence, Tensor, list[Claim]]:
         """The side of a manifold by the grid where that proves it, else by samples; its samples; the claim of the grid."""
         if self.grid is None:
-            return *sampled_evidence(subject, self.fields, self.n_samples, self.budget, self.generator, self.say), []
+            return *sampled_evidence(subject, self.fields, self.n_samples, self.budget, self.generator, self.say, self.level), []
         samples = subject.draw(self.n_samples or FIRST, self.generator)
         self.say(f"grid certificate: {self.grid} cells along the longest side")
         claim, found = grid_claim(subject, samples if subject.points is None else subject.points, self.grid, self.fields, self.budget)
         side = grid_evidence(subject, found)
         if side is None:
-            side, samples = sampled_evidence(subject, self.fields, self.n_samples, self.budget, self.generator, self.say)
+            side, samples = sampled_evidence(subject, self.fields, self.n_samples, self.budget, self.generator, self.say, self.level)
         return side, samples, [claim]
 
     def of_data(self, data: Tensor, subject: BettiEvidence) -> BettiEvidence:
@@ -180,7 +200,7 @@ class _Run:
 
     def _side(self, name: str, cloud: Tensor, dim: int | None, inspection: Inspected | None = None) -> BettiEvidence:
         self.say(f"homology of {name}: {len(cloud)} points")
-        known = {"dim": dim, "closed": self.closed, "scale": self.scale, "inspection": inspection}
+        known = {"dim": dim, "closed": self.closed, "scale": self.scale, "inspection": inspection, "density_ratio": self.density_ratio, "level": self.level}
         return cloud_evidence(name, cloud, self.fields, **known, budget=self.budget, generator=self.generator)  # type: ignore[arg-type]
 
 

@@ -20,13 +20,15 @@ from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.dimension import affine_hull, estimate_dimension, local_dimensions
 from topogen.geometry.clouds.point_clouds import distinct_rows
 from topogen.topology.inference.expectations import Expectation, parse_expectation
+from topogen.topology.inference.homology import LEVEL
 from topogen.topology.persistence.budget import Budget
 from topogen.topology.strata.strata import find_strata, sheets
+from topogen.verification.claims import make_claim
 from topogen.verification.evidence.betti_evidence import BettiEvidence, check_primes, compare_evidence, evidence_of_expectation, signature
 from topogen.verification.evidence.clouds import cloud_evidence
 from topogen.verification.evidence.inputs import as_cloud
 from topogen.verification.evidence.singular_sets import strata_claims
-from topogen.verification.verdict import SCHEMA_VERSION, Claim, Verdict, betti_text, decide
+from topogen.verification.verdict import SCHEMA_VERSION, Claim, Verdict, betti_text, decide, each
 
 __all__ = ["Sheet", "SheetsResult", "verify_sheets"]
 
@@ -93,6 +95,7 @@ def verify_sheets(
     *,
     dim: int | None = None,
     fields: Sequence[int] = (2, 3),
+    density_ratio: float | None = None,
     seed: int = 0,
     generator: torch.Generator | None = None,
     budget: Budget | None = None,
@@ -100,7 +103,8 @@ def verify_sheets(
     """Verify that a cloud (n, D) is made of smooth sheets with the expected topologies, in any order, such as ("sphere", "klein_bottle").
 
     `dim` is the dimension of all sheets; where None it is estimated, and points of different local dimensions are told apart first. Curves are not taken
-    apart where they cross. Raises InvalidInputError for clouds that cannot be used and for no or more than six expectations.
+    apart where they cross. `density_ratio` as in `verify`, of each sheet; the level is shared by all.
+    Raises InvalidInputError for clouds that cannot be used and for no or more than six expectations.
     """
     primes = check_primes(fields)
     wanted = _expectations(expect)
@@ -108,7 +112,8 @@ def verify_sheets(
     cloud = distinct_rows(as_cloud(points, "points"))
     parts = [_part(cloud, rows, d) for d, rows in _by_dimension(cloud, dim, source)]
     found = [(part.dim, rows) for part in parts for rows in part.sheets]
-    sides = [cloud_evidence("sheet", cloud[rows], primes, dim=d, budget=budget, generator=source) for d, rows in found]
+    known = {"density_ratio": density_ratio, "level": each(LEVEL, len(found)), "budget": budget, "generator": source}
+    sides = [cloud_evidence("sheet", cloud[rows], primes, dim=d, **known) for d, rows in found]  # type: ignore[arg-type]
     dealt = _dealt(sides, wanted, primes)
     judged = tuple(_sheet(rows, cloud[rows], side, name, primes) for (_, rows), side, name in zip(found, sides, dealt, strict=True))
     count = _count(found, len(wanted), parts)
@@ -182,4 +187,4 @@ def _count(found: list[tuple[int, Tensor]], wanted: int, parts: Sequence[_Part])
     text = f"the set is made of {len(found)} smooth sheet{'s' * (len(found) != 1)}, of dimension {dims}; expected {wanted}"
     bound = f"{pieces} pieces when cut where sheets cross; {agreement:.0%} of the places agree how they go on"
     evidence = {"agreement": agreement, "pieces": pieces}
-    return Claim(text, "heuristic", len(found) == wanted, bound, "sheets cross at 45 degrees or more", evidence, decides=True)
+    return make_claim("sheets", text, len(found) == wanted, bound, "sheets cross at 45 degrees or more", evidence, decides=True)

@@ -51,7 +51,7 @@ def test_units_seeds_and_plain_values():
     x, _ = circle(200, 0)
     one, other = (confidence_radius(factor * x, 1, generator=torch.Generator().manual_seed(3)) for factor in (1.0, 1e6))
     assert other.eps == pytest.approx(1e6 * one.eps)
-    assert one.to_dict()["method"] == "statistical" and "density" in one.assumption
+    assert one.to_dict()["method"] == "rate-corrected" and "density" in one.assumption
     assert one == confidence_radius(x, 1, generator=torch.Generator().manual_seed(3))
 
 

@@ -1,8 +1,11 @@
 """Counting bounds: theorems about the whole cloud from few landmarks, checked against the whole cloud itself."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from topogen.manifolds import shapes
 from topogen.topology import farthest_points, persistence
@@ -65,3 +68,31 @@ def test_excess_of_a_circle_over_an_arc():
 def test_a_single_point_has_no_windows_that_fail():
     found = windows(persistence(torch.zeros(1, 2, dtype=torch.float64), max_degree=1), 0.0, 0.0)
     assert all(w.betti[2] == (1, 0) for w in found)
+
+
+def icospheres(level, apart):
+    """Two unit spheres of 12 or 42 points each in R^4."""
+    mesh = trimesh.creation.icosphere(subdivisions=level)
+    one = torch.nn.functional.pad(torch.as_tensor(np.array(mesh.vertices), dtype=torch.float64), (0, 1))
+    return torch.cat([one, one + torch.tensor([0.0, 0.0, 0.0, apart])])
+
+
+@pytest.mark.parametrize(("level", "apart"), [(0, 4.0), (1, 4.0), (1, 6.0)])
+def test_rips_complexes_say_nothing_exact_of_balls(level, apart):
+    """Balls have their homology later than Rips complexes: (2,0,2) of 42 points each from .357, not from .310. What is said of balls is checked in R^3."""
+    x = icospheres(level, apart)
+    rips = persistence(x, max_degree=2, fields=(2,), engine="rips")
+    found = next(w for w in windows(rips, 0.0, 0.0) if w.betti[2] == (2, 0, 2))
+    text = found.to_text()
+    assert "in the Rips complexes of all points exactly (2,0,2)" in text and "balls round all points" not in text
+    assert found.to_dict()["filtration"] == "rips"
+    one = persistence(x[: len(x) // 2, :3], max_degree=2, fields=(2,), engine="alpha")[2]
+    assert one.spanning(2, found.start, found.start) == 0, "the balls have the sphere's homology as early: the case shows nothing"
+    later = math.sqrt(2) * found.start
+    assert f"in balls at least as many from {later:.4g} on" in text
+    assert one.spanning(2, later, min(found.stop, 0.95 * float(one.bars[2][:, 1].max()))) == 1
+
+
+def test_alpha_complexes_do_speak_of_balls():
+    found = windows(persistence(icospheres(1, 4.0)[:42, :3], max_degree=2, fields=(2,)), 0.0, 0.0)
+    assert any("in the balls round all points exactly (1,0,1)" in w.to_text() for w in found)

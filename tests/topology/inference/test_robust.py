@@ -52,7 +52,9 @@ def test_without_delays_it_is_plain_persistence(engine):
 def test_a_circle_with_five_percent_outliers(engine):
     for seed in range(10):
         found = robust_homology(dirty("circle", 300, 0.05, seed), engine=engine, generator=torch.Generator().manual_seed(seed))
-        assert found.betti == {2: (1, 1), 3: (1, 1)}
+        assert all(b is None or b == 1 for numbers in found.betti.values() for b in numbers), found.to_text()
+    more = [robust_homology(dirty("circle", 1200, 0.05, seed), engine=engine, generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
+    assert sum(found.betti == {2: (1, 1), 3: (1, 1)} for found in more) >= 3, "undecided on plain clouds"
 
 
 def test_plain_betti_numbers_of_it_are_wrong():
@@ -88,3 +90,16 @@ def test_large_clouds_are_thinned():
     x = dirty("circle", 40_000, 0.02, 0)
     found = robust_homology(x, outliers=0.02, resamples=5, generator=torch.Generator().manual_seed(0))
     assert found.betti[2] == (1, 1) and (found.n_points, found.n_centres) == (40_000, 3000)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1])
+def test_a_torus_with_outliers_is_right_or_undecided(share):
+    """Its second loop and its void last about as long as resampling moves bars: counts such as (1,1,2) were an accident of the draw."""
+    torus = shapes.get("torus")
+    truth = (1, 2, 1)
+    for seed in range(4):
+        g = torch.Generator().manual_seed(seed)
+        box = 4 * torch.rand(int(4000 * share), 3, generator=g, dtype=torch.float64) - 2
+        found = robust_homology(torch.cat([torus.sample(4000, generator=g), box]), outliers=share, fields=(2,), generator=g)
+        assert all(b is None or b == t for b, t in zip(found.betti[2], truth, strict=True)), found.to_text()
+        assert "?" in found.to_text() or found.betti[2] == truth

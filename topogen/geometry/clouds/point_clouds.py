@@ -8,7 +8,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 
-__all__ = ["LOCAL_ROWS", "check_cloud", "distinct_rows", "even_rows", "first_occurrences", "random_rows"]
+__all__ = ["LOCAL_ROWS", "by_radius", "check_cloud", "distinct_rows", "even_rows", "first_occurrences", "random_rows"]
 
 LARGEST = 1e150
 # Up to so many rows local statistics are taken at every one, above at so many drawn at random: their quantiles are then known to a few thousandths.
@@ -37,6 +37,11 @@ def distinct_rows(points: Tensor) -> Tensor:
     order = points[:, 0].argsort()
     first = points[order, 0]
     return points[order] if bool((first[1:] > first[:-1]).all()) else torch.unique(points, dim=0)
+
+
+def by_radius(points: Tensor) -> Tensor:
+    """The rows of points (n, D) by their distance from the mean, so that what is drawn by row number is the same for a rotated cloud, up to ties."""
+    return points[(points - points.mean(0)).norm(dim=1).argsort(stable=True)]
 
 
 def first_occurrences(points: Tensor) -> tuple[Tensor, Tensor]:

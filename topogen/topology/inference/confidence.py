@@ -3,10 +3,11 @@
 Subsamples S_j of b = n / log n points give T_j = max_x min_s |x - s| and their quantile q. Two readings, always told apart:
 
     conservative   2 q                                             a theorem (asymptotic): d_H(X, M) <= 2 q with the confidence asked for
-    statistical    1.5 q [(log n / n) / (log b / b)]^(1/d)         corrects for b < n by the rate of convergence in dimension d
+    rate-corrected 1.5 q [(log n / n) / (log b / b)]^(1/d)         heuristic: corrects for b < n by the rate of convergence in dimension d
 
-The first is 4 to 16 times too wide. The second rests on a rescaling that nobody has proved; the factor 1.5 makes up for uneven density: 95 % were covered on
-circles, spheres and tori, even and uneven, at 1.6 to 2.4 times the true distance (docs/benchmarks.md). It assumes a density bounded below on M.
+The first is 4 to 16 times too wide. The second rests on a rescaling that nobody has proved: 95 % were covered on circles, spheres and tori, even and mildly
+uneven, at 1.6 to 2.4 times the true distance (docs/benchmarks.md); where parts of M are seldom visited it covers less often. A bound with a proof for any n
+is `mass_bound`, under a density ratio that is stated.
 
 Fasy, Lecci, Rinaldo, Wasserman, Balakrishnan, Singh (2014), Confidence sets for persistence diagrams; Politis, Romano (1994), Large sample
 confidence regions based on subsamples under minimal assumptions.
@@ -48,7 +49,7 @@ class ConfidenceRadius:
         """What the bound rests on, in words."""
         if self.method == "conservative":
             return "density bounded below; asymptotic in the number of points"
-        return "density bounded below; distances fall at the rate (log n / n)^(1/d), calibrated by experiment"
+        return "heuristic: density nearly even; distances fall at the rate (log n / n)^(1/d), seen in experiments"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -56,15 +57,15 @@ class ConfidenceRadius:
 
 
 def confidence_radius(
-    points: Tensor, dim: int, *, method: str = "statistical", level: float = 0.95, draws: int = 40, generator: torch.Generator | None = None
+    points: Tensor, dim: int, *, method: str = "rate-corrected", level: float = 0.95, draws: int = 40, generator: torch.Generator | None = None
 ) -> ConfidenceRadius:
     """Bound the Hausdorff distance of a cloud (n, D), n at least 20, and the set of dimension `dim` it was drawn from.
 
-    `method`: "statistical" (rate-corrected) or "conservative"; `draws`: number of subsamples. Raises InvalidInputError for unusable clouds and options.
+    `method`: "rate-corrected" (heuristic) or "conservative"; `draws`: number of subsamples. Raises InvalidInputError for unusable clouds and options.
     """
     check_cloud(points, LEAST_POINTS)
-    if method not in ("statistical", "conservative"):
-        raise InvalidInputError(f"method: expected 'statistical' or 'conservative', found {method!r}")
+    if method not in ("rate-corrected", "conservative"):
+        raise InvalidInputError(f"method: expected 'rate-corrected' or 'conservative', found {method!r}")
     if dim < 1 or draws < 1 or not 0 < level < 1:
         raise InvalidInputError(f"dim, draws, level: expected at least 1, at least 1 and a share, found {dim}, {draws}, {level}")
     n = len(points)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
@@ -19,13 +20,15 @@ from torch import Tensor
 
 from topogen.errors import BudgetExceeded, InvalidInputError
 from topogen.geometry.clouds.farthest_points import Landmarks
-from topogen.geometry.clouds.point_clouds import check_cloud, distinct_rows
+from topogen.geometry.clouds.neighbours import nearest_distance
+from topogen.geometry.clouds.point_clouds import by_radius, check_cloud, distinct_rows
+from topogen.geometry.clouds.sampling_density import UNEVEN, sampling_density
+from topogen.geometry.clouds.strays import pieces
 from topogen.topology.inference.duality import Decided, complete, contradiction
 from topogen.topology.inference.landmark_bounds import Window, windows
 from topogen.topology.inference.reach_bound import reach_upper_bound
 from topogen.topology.inference.reconstruction import NO_LESS, Reconstruction
-from topogen.topology.inference.rules import SCAN, Count, Rule, plateau, spanning, stable
-from topogen.topology.inference.sampling_density import sampling_density
+from topogen.topology.inference.rules import SCAN, Count, Rule, hidden, plateau, spanning, stable
 from topogen.topology.inference.scale import Scale
 from topogen.topology.inference.search import Search
 from topogen.topology.inference.tangent_signs import agree_in_sign
@@ -35,6 +38,8 @@ from topogen.topology.persistence.persistence import Diagram, jung, persistence
 __all__ = ["Homology", "homology"]
 
 LEAST_POINTS = 12
+MOST_PIECES, APART = 10, 4.0
+LEVEL = 0.95
 LONGEST = 20.0
 PROBES, LISTED = 2000, 5
 
@@ -44,8 +49,9 @@ class Homology:
     """Betti numbers of the set a cloud samples, by field, with everything they rest on.
 
     `decided[p]` holds the Betti numbers over Z/p from degree 0, None where undecided; `betti[p]` the same, or None unless all are
-    decided. `scale` (eps), `covering_radius` are in data units. `label` is "proved-for-sample" (eps was given), "statistical" (eps was
-    estimated) or "heuristic" (plateau rule), always under `assumption`. `stable`: the spanning count does not change over [1, 1.5] eps.
+    decided. `scale` (eps), `covering_radius` are in data units; `scale_label`: "proved-for-sample" (eps was given), "statistical" (a density ratio was) or
+    "heuristic" (estimated). `label` is no better than that, and "heuristic" under the plateau rule; always under `assumption`.
+    `stable`: the spanning count does not change over [1, 1.5] eps.
     `needs`: the largest eps at which undecided numbers would be decided, or heuristic ones more than that, as far as these diagrams say; None where none.
     `finest`: the smallest eps that landmarks of this cloud can have, below `scale` where the diagrams are for a look only (None: not known).
     `smoothed`: where the noise was taken off the points first, the radius of the neighbourhoods that were smoothed over (data units, 0 where none was);
@@ -68,6 +74,7 @@ class Homology:
     needs: float | None = None
     finest: float | None = None
     smoothed: float = 0.0
+    scale_label: str = "heuristic"
     notes: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
     diagrams: dict[int, Diagram] = field(default_factory=dict, repr=False)
@@ -92,6 +99,7 @@ class Homology:
         plain = (
             "scale",
             "scale_source",
+            "scale_label",
             "rule",
             "assumption",
             "label",
@@ -122,6 +130,8 @@ def homology(
     fields: Sequence[int] = (2, 3),
     landmarks: int | str = "auto",
     scale: float | str = "auto",
+    density_ratio: float | None = None,
+    level: float = LEVEL,
     max_degree: int | None = None,
     closed: bool | None = None,
     orientable: bool | None = None,
@@ -134,30 +144,106 @@ def homology(
 
     `dim`, `closed`, `orientable`: what is known of M; a closed M of known dimension lets duality check and complete the answer. `crossing`:
     sheets of M cross, so that it has no reach; what the rules then say is heuristic.
-    `scale` "auto" estimates eps from held-out points; a number is taken as a bound on the Hausdorff distance (data units) of cloud
-    and M. `landmarks` "auto" takes as many as the engine affords. `max_degree` defaults to what the dimension needs (dim; half of it
+    `scale` "auto" takes eps from held-out points; a number is taken as a bound on the Hausdorff distance (data units) of cloud
+    and M. `density_ratio`: how many times more points at most fall into a ball round one point than into a ball of the same radius round another (of a closed
+    manifold: largest over smallest density; twice that where M has a boundary). With it eps holds with confidence `level` for points drawn independently, and
+    what theorems say at it is "statistical"; without, eps is an estimate and everything "heuristic".
+    `landmarks` "auto" takes as many as the engine affords. `max_degree` defaults to what the dimension needs (dim; half of it
     by duality from dimension 3 on). `engine` as in `persistence`. Deterministic for a given generator (None: torch's global one).
     Raises InvalidInputError for fewer than 12 distinct points or unusable options; BudgetExceeded before the work starts.
     """
     check_cloud(points)
     cloud = _distinct(points)
     _check_options(dim, landmarks, scale, cloud.shape[1])
-    budget = Budget() if budget is None else budget
-    filtration = "cech" if engine == "alpha" or (engine == "auto" and cloud.shape[1] <= 3) else "rips"
+    _check_confidence(density_ratio, level)
+    asked = _Asked(dim, tuple(fields), landmarks, scale, density_ratio, level, max_degree, closed, orientable, crossing, engine, budget or Budget(), generator)
+    found = _of_cloud(cloud, asked)
+    undecided = any(None in numbers for numbers in found.decided.values())
+    return _in_pieces(cloud, found, asked) if undecided and found.scale_label == "heuristic" and not crossing else found
+
+
+class _Asked(NamedTuple):
+    """The options of `homology`."""
+
+    dim: int | None
+    fields: tuple[int, ...]
+    landmarks: int | str
+    scale: float | str
+    density_ratio: float | None
+    level: float
+    max_degree: int | None
+    closed: bool | None
+    orientable: bool | None
+    crossing: bool
+    engine: str
+    budget: Budget
+    generator: torch.Generator | None
+
+
+def _of_cloud(cloud: Tensor, asked: _Asked) -> Homology:
+    """Of distinct points (n, D), with one scale for all of them."""
+    dim, closed, orientable, crossing = asked.dim, asked.closed, asked.orientable, asked.crossing
+    filtration = "cech" if asked.engine == "alpha" or (asked.engine == "auto" and cloud.shape[1] <= 3) else "rips"
     enclosing = float((cloud - cloud.mean(0)).norm(dim=1).max())
     rule = Rule(filtration, 1.0 if filtration == "cech" else jung(cloud.shape[1]), enclosing)
-    search = Search(cloud, rule, dim, closed, landmarks, scale, generator, crossing)
-    degree = _top_degree(max_degree, dim, closed, cloud.shape[1], search.rough_dim)
-    chosen, eps, diagrams = _diagrams(search, degree, fields, filtration, budget)
+    search = Search(cloud, rule, dim, closed, asked.landmarks, asked.scale, asked.generator, crossing, asked.density_ratio, asked.level)
+    degree = _top_degree(asked.max_degree, dim, closed, cloud.shape[1], search.rough_dim)
+    chosen, eps, diagrams = _diagrams(search, degree, asked.fields, filtration, asked.budget)
     by_tangents = _orientable_by_tangents(cloud, chosen, eps, dim, closed) if orientable is None else ""
     seen = math.inf if crossing else reach_upper_bound(cloud, search.rough_dim, rule.reach * eps.eps, eps.off)
     known = _Known(dim, closed, True if by_tangents else orientable, crossing, search.noise_known, seen)
-    found = _judge(_Evidence(diagrams, eps, rule, chosen, len(cloud)), known)
+    density = sampling_density(cloud, PROBES)
+    found = _without_hidden(_judge(_Evidence(diagrams, eps, rule, chosen, len(cloud)), known), diagrams, uneven=density.ratio > UNEVEN)
     above = (f"degrees above {degree} were not computed",) if dim is None and degree < cloud.shape[1] - 1 else ()
-    warning = tuple(filter(None, [by_tangents, sampling_density(cloud, PROBES).to_text()]))
+    warning = tuple(filter(None, [by_tangents, density.to_text()]))
     finest = eps.eps if search.finest is None else min(eps.eps, search.finest)
     notes = [note.replace("orientable: given", "orientable: tangents") if by_tangents else note for note in found.notes]
     return replace(found, notes=(*notes, *search.notes, *above, *warning), finest=finest, windows=windows(diagrams, 0.0, chosen.radius))
+
+
+def _without_hidden(found: Homology, diagrams: dict[int, Diagram], *, uneven: bool) -> Homology:
+    """Undecided from degree 1 on where the scale is an estimate and some class lies below it: no such scale fits all of the points."""
+    estimated = diagrams.values() if found.scale_label == "heuristic" else ()
+    text = next(filter(None, (hidden(diagram, found.scale, uneven=uneven) for diagram in estimated)), "")
+    if not text:
+        return found
+    decided: Decided = {p: (*numbers[:1], *(None,) * (len(numbers) - 1)) for p, numbers in found.decided.items()}
+    return replace(found, decided=decided, label="heuristic", reason=text, needs=None)
+
+
+def _in_pieces(cloud: Tensor, whole: Homology, asked: _Asked) -> Homology:
+    """The sum over pieces that lie far apart, each at its own scale, where that decides what one scale for all does not; else the `whole`.
+
+    Homology is additive over components. That pieces are components, and each in one, is read off the points: heuristic.
+    """
+    rows = pieces(cloud)
+    if not 2 <= len(rows) <= MOST_PIECES or min(map(len, rows)) < 2 * LEAST_POINTS or not isinstance(asked.scale, str):
+        return whole
+    parts = [_of_cloud(cloud[some], asked) for some in rows]
+    scales = ", ".join(f"{part.scale:.3g}" for part in parts)
+    text = f"pieces of {', '.join(str(len(some)) for some in rows)} points, each at its own scale (eps {scales})"
+    apart = min(float(nearest_distance(cloud[some], torch.cat([cloud[other] for other in rows if other is not some])).min()) for some in rows)
+    if apart < APART * max(part.scale for part in parts) or any(None in numbers for part in parts for numbers in part.decided.values()):
+        return replace(whole, notes=(*whole.notes, f"{text}, {apart:.3g} apart, decide no more"))
+    coarsest = max(parts, key=lambda part: part.scale)
+    decided: Decided = {p: tuple(map(sum, zip_longest(*(part.decided[p] for part in parts), fillvalue=0))) for p in whole.decided}  # type: ignore[arg-type]
+    assumption = _joined(f"{coarsest.assumption} (of the sparsest piece)", f"the pieces, {apart:.3g} apart, are different components")
+    notes = (*whole.notes, f"{text}; one scale for all does not decide: {whole.reason}")
+    rule = f"{coarsest.rule}, piece by piece"
+    return replace(
+        coarsest,
+        decided=decided,
+        label="heuristic",
+        rule=rule,
+        assumption=assumption,
+        notes=notes,
+        needs=None,
+        finest=None,
+        n_points=whole.n_points,
+        n_landmarks=sum(part.n_landmarks for part in parts),
+        windows=whole.windows,
+        diagrams=whole.diagrams,
+    )
 
 
 def _diagrams(search: Search, degree: int, fields: Sequence[int], filtration: str, budget: Budget) -> tuple[Landmarks, Scale, dict[int, Diagram]]:
@@ -195,7 +281,7 @@ def _distinct(points: Tensor) -> Tensor:
     cloud: Tensor = distinct_rows(points.detach().to(device="cpu", dtype=torch.float64))
     if len(cloud) < LEAST_POINTS:
         raise InvalidInputError(f"points: homology needs at least {LEAST_POINTS} distinct points, found {len(cloud)}; add samples, or call persistence")
-    return cloud
+    return by_radius(cloud)
 
 
 def _check_options(dim: int | None, landmarks: int | str, scale: float | str, ambient_dim: int) -> None:
@@ -205,6 +291,13 @@ def _check_options(dim: int | None, landmarks: int | str, scale: float | str, am
         raise InvalidInputError(f"landmarks: expected 'auto' or a number of points, found {landmarks!r}")
     if scale != "auto" and (isinstance(scale, str) or not scale > 0):
         raise InvalidInputError(f"scale: expected 'auto' or a positive radius in data units, found {scale!r}")
+
+
+def _check_confidence(density_ratio: float | None, level: float) -> None:
+    if density_ratio is not None and not 1 <= density_ratio < math.inf:
+        raise InvalidInputError(f"density_ratio: expected a number of at least 1, the largest over the smallest density, found {density_ratio!r}")
+    if not 0 < level < 1:
+        raise InvalidInputError(f"level: expected a confidence between 0 and 1, such as .95, found {level!r}")
 
 
 def _top_degree(max_degree: int | None, dim: int | None, closed: bool | None, ambient_dim: int, rough_dim: float) -> int:
@@ -218,13 +311,15 @@ def _top_degree(max_degree: int | None, dim: int | None, closed: bool | None, am
 
 
 class _Try(NamedTuple):
-    """What one rule reads off the diagrams by field, its name, the label of its answers, what they assume, and the eps above which the label is no better."""
+    """What one rule reads off the diagrams by field, its name, the label of its answers, what they assume, the eps above which the label is no better, and
+    whether it is a theorem at the scale."""
 
     rule: str
     label: str
     assumption: str
     counts: dict[int, Count]
     noise_known: float = math.inf
+    theorem: bool = False
 
     @property
     def limit(self) -> float | None:
@@ -260,7 +355,7 @@ def _judge(evidence: _Evidence, known: _Known) -> Homology:
     """The strongest answer of the rules: spanning, reconstruction where the noise is known, plateau; else what each of them needs."""
     tries = [_spanning(evidence, known), *([_reconstruction(evidence, known)] if known.noise_known else []), _plateau(evidence, known)]
     found = [_by_laws(_answer(one, evidence), known) for one in tries]
-    return _strongest(found, [one.limit for one in tries])
+    return _strongest(found, tries)
 
 
 def _spanning(evidence: _Evidence, known: _Known) -> _Try:
@@ -273,13 +368,13 @@ def _spanning(evidence: _Evidence, known: _Known) -> _Try:
     if known.seen < rule.reach * scale.eps:
         assumption = f"thickening the set changes no homology up to {far}, though the points show a reach of {known.seen:.3g}"
         return _Try(rule.name, "heuristic", assumption, counts, known.seen / rule.reach)
-    return _Try(rule.name, _label(scale), f"reach > {far}, {NO_LESS}", counts)
+    return _Try(rule.name, scale.label, _joined(f"reach > {far}, {NO_LESS}", scale.assumption), counts, theorem=True)
 
 
 def _reconstruction(evidence: _Evidence, known: _Known) -> _Try:
     """The reconstruction rule, which needs to know the noise."""
     rule = Reconstruction(evidence.rule, evidence.scale.eps, evidence.scale.off, known.seen)
-    return _Try(rule.name, _label(evidence.scale), rule.assumption, rule.read_all(evidence.diagrams))
+    return _Try(rule.name, evidence.scale.label, _joined(rule.assumption, evidence.scale.assumption), rule.read_all(evidence.diagrams), theorem=True)
 
 
 def _plateau(evidence: _Evidence, known: _Known) -> _Try:
@@ -291,22 +386,23 @@ def _plateau(evidence: _Evidence, known: _Known) -> _Try:
     return _Try(name, "heuristic", f"no feature of the set is smaller than some 2 eps = {2 * scale.eps:.3g}, not checked by the data", counts)
 
 
-def _label(scale: Scale) -> str:
-    """Of what a theorem says, by where its scale comes from."""
-    return "proved-for-sample" if scale.given else "statistical"
+def _joined(*assumptions: str) -> str:
+    return "; ".join(filter(None, assumptions))
 
 
-def _strongest(found: list[Homology], limits: list[float | None]) -> Homology:
-    """The first complete answer, one that is more than heuristic if there is one, with what a stronger one would need; else the first with all reasons."""
+def _strongest(found: list[Homology], tries: list[_Try]) -> Homology:
+    """The first complete answer, that of a theorem if there is one, with what a stronger one would need; else the first with all reasons."""
     complete = [i for i, answer in enumerate(found) if all(b is not None for b in answer.betti.values())]
+    limits = [one.limit for one in tries]
     if not complete:
         first, *others = found
         reasons = [first.reason, *(f"{other.rule}: {other.reason}" for other in others if other.reason)]
         return replace(first, reason="; ".join(reasons), needs=_largest(limits))
-    best = next((i for i in complete if found[i].label != "heuristic"), complete[0])
+    best = next((i for i in complete if tries[i].theorem), complete[0])
     answer = found[best]
     notes = (*answer.notes, *(f"the {other.rule} does not decide: {other.reason}" for other in found[:best] if other.reason))
-    return replace(answer, notes=notes, needs=_largest(limits[:-1]) if answer.label == "heuristic" else None)
+    # at an estimated scale a theorem is heuristic, and no smaller eps would change that
+    return replace(answer, notes=notes, needs=None if tries[best].theorem else _largest(limits[:-1]))
 
 
 def _largest(limits: list[float | None]) -> float | None:
@@ -320,6 +416,7 @@ def _answer(one: _Try, evidence: _Evidence) -> Homology:
         decided={p: count.betti for p, count in one.counts.items()},
         scale=scale.eps,
         scale_source=scale.source,
+        scale_label=scale.label,
         rule=one.rule,
         assumption=one.assumption,
         label=one.label,

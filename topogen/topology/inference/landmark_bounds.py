@@ -5,6 +5,13 @@ so for the number rank(s, t) of classes born by s that are alive at t (bars with
 
     rank_L(s - f, t + g)  <=  rank_X(s, t)  <=  rank_L(s + g, t - f)           (the upper bound where s + g <= t - f).
 
+The same holds of Rips complexes, by the simplicial maps that send a point to its nearest landmark: they make edges longer by 2 g at most, hence radii by g, and
+are contiguous to inclusions. Balls and Rips complexes differ: since Rips(s) lies in Cech(theta s), theta <= 2^(1/2), and Cech(t) in Rips(t),
+
+    rank_Rips(s, t)  <=  rank_Cech(2^(1/2) s, t),
+
+exact numbers of Rips complexes are lower bounds for balls, and nothing more.
+
 Landmarks are part of their cloud: f = 0 and g the covering radius. A *window* is an interval [s, t] on which both bounds agree in every degree over every
 field, so that its Betti numbers are a theorem about X: a gap certificate. No assumption on the set that X samples is made, and none follows about it.
 
@@ -14,6 +21,7 @@ of persistence modules.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,20 +40,26 @@ Grid = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Window:
-    """Exactly `betti[p][k]` classes of degree k over Z/p are born by radius `start` and alive at `stop` (data units, inf: for ever)."""
+    """Exactly `betti[p][k]` classes of degree k over Z/p are born by radius `start` and alive at `stop` (data units, inf: for ever), in the complexes of
+    `filtration` of all points: "cech", the balls round them, or "rips"."""
 
     betti: Mapping[int, tuple[int, ...]]
     start: float
     stop: float
+    filtration: str = "cech"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        return {"betti": {str(p): list(b) for p, b in self.betti.items()}, "start": self.start, "stop": None if np.isinf(self.stop) else self.stop}
+        betti = {str(p): list(b) for p, b in self.betti.items()}
+        return {"betti": betti, "start": self.start, "stop": None if np.isinf(self.stop) else self.stop, "filtration": self.filtration}
 
     def to_text(self) -> str:
         """In one line."""
         numbers = ", ".join(f"({','.join(map(str, b))}) over Z/{p}" for p, b in self.betti.items())
-        return f"in the balls round all points exactly {numbers} classes last from radius {self.start:.4g} to {self.stop:.4g}"
+        where = "balls round all points" if self.filtration == "cech" else "Rips complexes of all points"
+        text = f"in the {where} exactly {numbers} classes last from radius {self.start:.4g} to {self.stop:.4g}"
+        later = math.sqrt(2) * self.start
+        return f"{text}, in balls at least as many from {later:.4g} on" if self.filtration == "rips" and later < self.stop else text
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,7 @@ def windows(diagrams: Mapping[int, Diagram], forward: float, back: float) -> tup
     looked at on a grid of 400; a window is a theorem, that there is none may be due to the grid.
     """
     grid = _grid(diagrams, back)
+    filtration = next(iter(diagrams.values())).filtration
     both = [rank_bounds(diagram, grid, forward, back) for diagram in diagrams.values()]
     low, high = (np.concatenate(side) for side in zip(*both, strict=True))
     wide = (grid >= max(back, grid[1]))[:, None] & (grid[None, :] >= WIDE * grid[:, None])
@@ -81,7 +96,7 @@ def windows(diagrams: Mapping[int, Diagram], forward: float, back: float) -> tup
     found = []
     for kind, numbers in enumerate(kinds.T):
         widest = int(np.where(which.reshape(-1) == kind, widths, -1.0).argmax())
-        found.append(Window(_by_field(tuple(numbers.tolist()), diagrams, degrees), float(grid[rows[widest]]), float(grid[columns[widest]])))
+        found.append(Window(_by_field(tuple(numbers.tolist()), diagrams, degrees), float(grid[rows[widest]]), float(grid[columns[widest]]), filtration))
     innermost = [w for w in found if not any(w is not v and w.start <= v.start and v.stop <= w.stop for v in found)]
     return tuple(sorted(innermost, key=lambda window: window.start - window.stop))
 

@@ -7,7 +7,8 @@ is swallowed as soon as it is born. A bar is counted if it is longer than twice 
 
     c = 95 % quantile of max_x |f*(x) - f(x)|,
 
-since diagrams move by at most that. Births are not comparable with radii of balls round points: spanning rules and ratios do not apply.
+since diagrams move by at most that. A degree with a bar whose length is within a factor 1.6 of 2 c is undecided, and takes the other degrees from 1 on along:
+one shape of the set is behind all of them. Births are not comparable with radii of balls round points: spanning rules and ratios do not apply.
 
 Chazal, Cohen-Steiner, Merigot (2011), Geometric inference for probability measures; Anai, Chazal, Glisse, Ike, Inakoshi, Tinarrage, Umeda (2020), DTM-based
 filtrations; Chazal, Fasy, Lecci, Michel, Rinaldo, Wasserman (2018), Robust topological inference: distance to a measure and kernel distance.
@@ -38,16 +39,18 @@ __all__ = ["Robust", "distance_to_measure", "robust_homology"]
 LEAST_POINTS = 20
 MOST_POINTS, MOST_ALPHA, MOST_RIPS = 10_000, 3000, 300
 LEVEL = 0.95
+UNCLEAR = 1.6
 
 
 @dataclass(frozen=True)
 class Robust:
-    """Numbers of bars by field that outliers and resampling do not explain, the `mass` m, the `band` c (data units), and the diagrams they come from.
+    """Numbers of bars by field that outliers and resampling do not explain, None where a bar is near the limit, the `mass` m, the `band` c (data units), and
+    the diagrams they come from.
 
     Heuristic as to the set behind the points: the resampling bound is for the distance to this measure, outliers and all.
     """
 
-    betti: dict[int, tuple[int, ...]]
+    betti: dict[int, tuple[int | None, ...]]
     mass: float
     band: float
     n_points: int
@@ -56,7 +59,7 @@ class Robust:
 
     def to_text(self) -> str:
         """In a few lines."""
-        numbers = ", ".join(f"({','.join(map(str, b))}) over Z/{p}" for p, b in self.betti.items())
+        numbers = ", ".join(f"({','.join('?' if k is None else str(k) for k in b)}) over Z/{p}" for p, b in self.betti.items())
         how = f"distance to a measure of mass {self.mass:.3g}, bars longer than {2 * self.band:.3g}, {self.n_centres} of {self.n_points} points as centres"
         return f"[heuristic] robust Betti numbers {numbers}; {how}"
 
@@ -100,7 +103,7 @@ def robust_homology(
     band = scale * _band(cloud, chosen, values, 2 * outliers, resamples, generator)
     name = "dtm-cech" if alpha else "dtm-rips"
     diagrams = {p: Diagram(p, name, None, tuple(scale * b for b in found)) for p, found in bars.items()}
-    betti = {p: tuple(_long(b, 2 * band) for b in diagram.bars) for p, diagram in diagrams.items()}
+    betti = {p: _counted(diagram, 2 * band) for p, diagram in diagrams.items()}
     return Robust(betti, 2 * outliers, band, len(points), len(chosen), diagrams)
 
 
@@ -119,5 +122,13 @@ def _band(cloud: Tensor, centres: Tensor, values: Tensor, mass: float, resamples
     return float(torch.quantile(moved, LEVEL, interpolation="higher"))
 
 
-def _long(bars: NDArray[np.float64], length: float) -> int:
-    return int((bars[:, 1] - bars[:, 0] > length).sum())
+def _counted(diagram: Diagram, length: float) -> tuple[int | None, ...]:
+    found = [_long(bars, length) for bars in diagram.bars]
+    return (*found[:1], *(None if None in found[1:] else count for count in found[1:]))
+
+
+def _long(bars: NDArray[np.float64], length: float) -> int | None:
+    """How many bars are longer; None where one of them, or a shorter one, is about as long."""
+    lasting = bars[:, 1] - bars[:, 0]
+    near = (lasting > length / UNCLEAR) & (lasting < length * UNCLEAR)
+    return None if near.any() else int((lasting > length).sum())

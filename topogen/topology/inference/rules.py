@@ -29,10 +29,11 @@ from numpy.typing import NDArray
 
 from topogen.topology.persistence.persistence import Diagram
 
-__all__ = ["Count", "Rule", "constant", "plateau", "plateau_factor", "plateau_limit", "spanning", "stable", "too_coarse", "too_far"]
+__all__ = ["Count", "Rule", "constant", "hidden", "plateau", "plateau_factor", "plateau_limit", "spanning", "stable", "too_coarse", "too_far"]
 
 SCAN = 1.5
 UNVOUCHED = 0.77
+LASTING, LASTING_UNEVEN = 4.0, 2.75
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,22 @@ def stable(diagram: Diagram, eps: float, rule: Rule) -> bool:
     """Whether the spanning count is the same at eleven scales over [1, 1.5] eps, in every degree."""
     scales = np.linspace(1, SCAN, 11) * eps
     return all(len({diagram.spanning(k, float(s), rule.far * float(s)) for s in scales}) == 1 for k in range(len(diagram.bars)))
+
+
+def hidden(diagram: Diagram, eps: float, *, uneven: bool) -> str:
+    """A class that has come and gone below eps although it lasts longer than noise makes one, in words; empty where there is none.
+
+    Bars of independent points of one density end by 3.4 times their birth (12,000 points of the plane; fewer points and higher dimensions: less). Where one
+    lasts more than 4 times its birth and ends before eps, part of the points is dense enough to show what eps, the scale of the sparsest part, is too
+    coarse for. In a cloud that is known to be `uneven` 2.75 times is enough: noise taken for a class leaves an answer open, a class taken for noise is wrong.
+    """
+    lasting = LASTING_UNEVEN if uneven else LASTING
+    for degree, bars in enumerate(diagram.bars[1:], 1):
+        early = bars[(bars[:, 0] > 0) & (bars[:, 1] <= eps) & (bars[:, 1] > lasting * bars[:, 0])]
+        if len(early):
+            birth, death = early[(early[:, 1] / early[:, 0]).argmax()]
+            return f"uneven density: a class of H_{degree} lives from {birth:.3g} to {death:.3g}, below the scale {eps:.3g} of the sparsest part"
+    return ""
 
 
 def too_coarse(undecided: tuple[None, ...], factor: float, eps: float, most: float, rule: Rule, *, seen: bool = False) -> Count:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from topogen.geometry.clouds.farthest_points import Landmarks, covering_radius, farthest_points
+from topogen.topology.inference.mass_bound import MassBound
 from topogen.topology.inference.reconstruction import Reconstruction
 from topogen.topology.inference.rules import SCAN, Rule, plateau_factor, plateau_limit
-from topogen.topology.inference.scale import Scale, held_out_scale, largest_off_plane_distance
+from topogen.topology.inference.scale import Scale, bounded_scale, held_out_scale, largest_off_plane_distance
 from topogen.topology.persistence.budget import Budget, estimate_cost
 from topogen.topology.persistence.persistence import persistence
 
@@ -26,6 +27,8 @@ ALPHA_CAP, CURVE_CAP = 12_000, 1_000
 RIPS_STEPS = (100, 200, 300, 500, 800, 1200, 2000, 3000, 4500, 6000)
 RIPS_SECONDS, HOPELESS_SECONDS = 12.0, 0.3
 FEWEST = 100
+# how often a number of landmarks can be quartered before it is below FEWEST
+QUARTERS = 4
 PILOT, PILOT_RATIO = 200, 1.3
 
 
@@ -45,6 +48,8 @@ class Search:
         scale: float | str,
         generator: torch.Generator | None,
         crossing: bool = False,
+        density_ratio: float | None = None,
+        level: float = 0.95,
     ) -> None:
         self.dim, self.known = dim, dim is not None and closed is True
         self.noise_known = not crossing and (not isinstance(scale, str) or (dim is not None and dim < cloud.shape[1]))
@@ -59,6 +64,7 @@ class Search:
         self.all = farthest_points(self.source, min(wanted, part))
         self.rough_dim = float(dim) if dim is not None else self._scaling_dimension()
         self.noise = largest_off_plane_distance(cloud, dim) if dim is not None and isinstance(scale, str) else 0.0
+        self.bound = None if density_ratio is None or not isinstance(scale, str) else self._bounded(density_ratio, level)
 
     def choose(self, degree: int, budget: Budget) -> tuple[Landmarks, Scale, float | None]:
         """Landmarks, their scale and the radius at which the filtration may end (None: nowhere)."""
@@ -87,22 +93,36 @@ class Search:
         ratio = max(self._first(few).radius / max(self._first(many).radius, 1e-300), 1.0)
         return math.log(many / few) / max(math.log(ratio), 1e-3)
 
+    def _steps(self) -> list[int]:
+        return sorted({min(m, len(self.all.indices)) for m in RIPS_STEPS})
+
     def _first(self, count: int) -> Landmarks:
         points = self.all.points[:count]
         return Landmarks(self.all.indices[:count], points, covering_radius(self.cloud, points))
 
+    def _bounded(self, density_ratio: float, level: float) -> MassBound | None:
+        # an alpha complex takes as many landmarks as its own cost allows, from one of two numbers where the dimension is read off the cloud
+        choices = 1 if self.asked != "auto" else 1 + (self.dim is None) if self.rule.filtration == "cech" else len(self._steps()) + QUARTERS
+        found = MassBound.of(self.all.points, self.source, self.held_out, density_ratio, level, choices)
+        if found is None:
+            few = f"{len(self.held_out)} held-out points are too few for density_ratio={density_ratio:.3g} at confidence {level:.4g}"
+            self.notes = (f"{few}: eps is estimated without it; take more points or a smaller ratio",)
+        return found
+
     def _scale(self, chosen: Landmarks) -> Scale:
-        if isinstance(self.given, str):
-            return held_out_scale(chosen.points, self.held_out, self.noise)
-        eps = float(self.given) + chosen.radius
-        return Scale(eps, chosen.radius, float(self.given), 0.0, f"given {self.given:.3g} + landmarks' covering radius {chosen.radius:.3g}", given=True)
+        if not isinstance(self.given, str):
+            eps, source = float(self.given) + chosen.radius, f"given {self.given:.3g} + landmarks' covering radius {chosen.radius:.3g}"
+            return Scale(eps, chosen.radius, float(self.given), 0.0, source, "proved-for-sample")
+        if self.bound is not None:
+            return bounded_scale(chosen.points, self.held_out, self.bound, self.noise)
+        return held_out_scale(chosen.points, self.held_out, self.noise)
 
     def _best_rips(self, degree: int, budget: Budget) -> tuple[Landmarks, Scale, float | None]:
         """Most landmarks for which the spanning rule can decide at an affordable cost; if there are none, most for the plateau rule.
 
         Edges that span the cloud collapse hardly at all, so a filtration from which neither rule could read anything is kept cheap.
         """
-        options = [(chosen, self._scale(chosen)) for chosen in map(self._first, sorted({min(m, len(self.all.indices)) for m in RIPS_STEPS}))]
+        options = [(chosen, self._scale(chosen)) for chosen in map(self._first, self._steps())]
         death = self._first_death(degree, budget)
         fine = [o for o in options if self.rule.reach * o[1].eps < self.rule.enclosing]
         second = [(Reconstruction(self.rule, scale.eps, scale.off), chosen, scale) for chosen, scale in options]
@@ -126,7 +146,10 @@ class Search:
         """Landmarks for a diagram to look at, none of which can decide."""
         most, finest = options[-1]
         self.finest = finest.eps
-        self.notes = (f"even {len(most.indices)} landmarks leave eps {finest.eps:.3g}; a rule applies below {limit:.3g}, which takes more samples",)
+        self.notes = (
+            *self.notes,
+            f"even {len(most.indices)} landmarks leave eps {finest.eps:.3g}; a rule applies below {limit:.3g}, which takes more samples",
+        )
         ends = [(chosen, scale, min(plateau_factor(self.known) * scale.eps, self.rule.filled)) for chosen, scale in options]
         cheap = [o for o in ends if self._seconds(o[0].points, degree, o[2], budget) <= HOPELESS_SECONDS]
         return cheap[-1] if cheap else ends[0]

@@ -17,6 +17,7 @@ from typing import Any
 from topogen.errors import InvalidInputError
 from topogen.topology.inference.expectations import Expectation
 from topogen.topology.inference.homology import Homology
+from topogen.verification.claims import make_claim
 from topogen.verification.verdict import Betti, Claim, weakest
 
 __all__ = ["BettiEvidence", "check_primes", "compare_evidence", "filled", "evidence_of_expectation", "evidence_of_homology", "signature"]
@@ -87,7 +88,8 @@ def signature(side: BettiEvidence) -> Claim:
     """The deciding claim that the Betti numbers of a side are known at all."""
     numbers = ", ".join(f"({','.join('?' if b is None else str(b) for b in n)}) over Z/{p}" for p, n in side.betti.items())
     bound = "" if side.decided else side.reason
-    return Claim(f"{side.name} has Betti numbers {numbers}", side.label, True if side.decided else None, bound, side.assumption, side.evidence, decides=True)
+    text, holds = f"{side.name} has Betti numbers {numbers}", True if side.decided else None
+    return make_claim("signature", text, holds, bound, side.assumption, side.evidence, label=side.label, decides=True)
 
 
 def compare_evidence(one: BettiEvidence, other: BettiEvidence, fields: Sequence[int]) -> list[Claim]:
@@ -108,6 +110,14 @@ def filled(cloud: BettiEvidence, manifold: BettiEvidence) -> BettiEvidence:
     own = ", ".join(f"({','.join('?' if b is None else str(b) for b in n)}) over Z/{p}" for p, n in cloud.betti.items())
     assumption = f"{cloud.assumption}; by itself the cloud decides {own}, the other degrees are those of the manifold learned from it"
     return replace(cloud, betti=betti, label="heuristic", complete=True, assumption=assumption)
+
+
+def estimated_instead(stated: BettiEvidence, estimated: BettiEvidence) -> BettiEvidence:
+    """The side of a cloud that a stated density ratio leaves undecided, at an estimated scale: where that decides and contradicts nothing, heuristic."""
+    pairs = [(a, b) for p in stated.betti for a, b in zip(stated.betti[p], estimated.betti[p], strict=False) if a is not None]
+    if not estimated.decided or any(a != b for a, b in pairs):
+        return stated
+    return replace(estimated, before=stated)
 
 
 def check_primes(fields: Sequence[int]) -> tuple[int, ...]:
@@ -136,10 +146,10 @@ def _compare_over(one: BettiEvidence, other: BettiEvidence, prime: int) -> Claim
     label = weakest(one.label, other.label)
     if differ:
         bound = ", ".join(_difference(k, a, b) for k, a, b in differ)
-        return Claim(f"over Z/{prime} {one.name} and {other.name} have the same Betti numbers", label, False, bound, decides=True)
+        return make_claim("equal betti", f"over Z/{prime} {one.name} and {other.name} have the same Betti numbers", False, bound, label=label, decides=True)
     text = f"over Z/{prime} {one.name} and {other.name} have the same Betti numbers in degrees 0 to {degrees[-1]}"
     bound = f"not known in degree {', '.join(map(str, unknown))}" if unknown else ""
-    return Claim(text, label, None if unknown else True, bound, decides=True)
+    return make_claim("equal betti", text, None if unknown else True, bound, label=label, decides=True)
 
 
 def _surest(side: BettiEvidence, other: BettiEvidence, fields: Sequence[int]) -> BettiEvidence:
@@ -167,4 +177,4 @@ def _compare_orientability(one: BettiEvidence, other: BettiEvidence, same: bool)
     text = f"{one.name} is {words[bool(one.orientable)]}, {other.name} is {words[bool(other.orientable)]}"
     # equal homology with different orientability (Moebius band, cylinder) is no contradiction of Betti numbers: it only cannot be confirmed
     bound = "" if same else "the same homology does not make them the same set"
-    return Claim(text, weakest(one.label, other.label), True if same else None, bound, decides=True)
+    return make_claim("equal orientability", text, True if same else None, bound, label=weakest(one.label, other.label), decides=True)

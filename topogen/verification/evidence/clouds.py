@@ -4,7 +4,8 @@ Where dimension and closedness are not given they are estimated as in `topogen.i
 several dimensions are present), closedness by the absence of boundary points; a set of full dimension has a boundary. What the answer then owes to
 the estimate is said in its assumption, and numbers completed by Poincare duality under an estimated closedness are labelled heuristic. Where sheets cross
 (`topogen.topology.strata.strata`, looked for in up to 20,000 points) the set is no manifold: nothing is completed, and claims beside say where. Elsewhere a
-noisy cloud that stays undecided is looked at a second time without its noise (`denoised`). What an inspection of the same cloud has found is taken over.
+noisy cloud that stays undecided is looked at a second time without its noise (`denoised`). Stray points are left out and named, and points that are no
+independent draw have neither confidence nor p-values (`draw_claims`). What an inspection of the same cloud has found is taken over.
 """
 
 from __future__ import annotations
@@ -13,28 +14,34 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from topogen.geometry.clouds.dimension import DimensionEstimate, affine_hull, estimate_dimension
-from topogen.geometry.clouds.point_clouds import distinct_rows
+from topogen.geometry.clouds.independence import dependence
+from topogen.geometry.clouds.point_clouds import by_radius, distinct_rows
 from topogen.geometry.clouds.scales import boundary_points, noise_level
-from topogen.topology.inference.homology import Homology, homology
+from topogen.geometry.clouds.strays import stray_rows
+from topogen.topology.inference.homology import LEVEL, Homology, homology
 from topogen.topology.persistence.budget import Budget
 from topogen.topology.strata.strata import Stratum, find_strata
-from topogen.verification.evidence.betti_evidence import BettiEvidence, evidence_of_homology
+from topogen.verification.claims import make_claim
+from topogen.verification.evidence.betti_evidence import BettiEvidence, estimated_instead, evidence_of_homology
 from topogen.verification.evidence.denoised import denoised, second_look
+from topogen.verification.evidence.draw_claims import dependence_claims, stray_claims
 from topogen.verification.evidence.loop_claims import loops_claim
 from topogen.verification.evidence.singular_sets import strata_claims
-from topogen.verification.verdict import Claim
+from topogen.verification.verdict import Claim, each
 
 __all__ = ["Inspected", "cloud_evidence"]
 
 _ENOUGH, _PLENTY = 400, 50_000
 _BOUNDARY_SHARE = 1e-3
 _SEARCHED = 20_000
+# a cloud is judged at most twice at an eps of its own: as it was read, and without the closedness that was read
+LOOKS = 2
 
 
 class Inspected(Protocol):
@@ -64,29 +71,49 @@ def cloud_evidence(
     dim: int | None = None,
     closed: bool | None = None,
     scale: float | None = None,
+    density_ratio: float | None = None,
+    level: float = LEVEL,
     budget: Budget | None = None,
     generator: torch.Generator | None = None,
     inspection: Inspected | None = None,
 ) -> BettiEvidence:
-    """The side called `name` of a cloud (n, D), by persistent homology in its affine hull at the noise level; `scale` as in `homology`.
+    """The side called `name` of a cloud (n, D), by persistent homology in its affine hull at the noise level; `scale` and `density_ratio` as in `homology`.
+
+    `level`: confidence of the side as a whole, shared by the looks that are taken.
 
     `inspection`: of the same cloud, whose homology is taken over where it asked what is asked here: a smooth set of one dimension, over these fields.
     Raises InvalidInputError for fewer than 12 distinct points, BudgetExceeded before the work starts.
     """
-    points = distinct_rows(cloud)
-    asked = None if closed is not None or scale is not None else _taken_over(inspection, points, dim, fields)
+    stray: list[int] = stray_rows(cloud).tolist() if scale is None else []
+    points = by_radius(distinct_rows(_without(cloud, stray)))
+    drawn = dependence(cloud)
+    density_ratio = None if drawn.found else density_ratio
+    asked = None if any(given is not None for given in (closed, scale, density_ratio)) else _taken_over(inspection, points, dim, fields)
     read = _read(points, dim, closed, generator) if asked is None else _inspected(asked, points, estimated=dim is None)
-    judge = functools.partial(homology, dim=read.dim, fields=fields, scale="auto" if scale is None else scale, budget=budget, generator=generator)
+    stated: dict[str, Any] = {"scale": "auto" if scale is None else scale, "density_ratio": density_ratio, "level": each(level, LOOKS)}
+    judge: Callable[..., Homology] = functools.partial(homology, dim=read.dim, fields=fields, budget=budget, generator=generator, **stated)
     found = judge(read.inside, closed=read.closed, crossing=bool(read.strata)) if asked is None else _over(asked.homology, fields)
     if closed is None and read.closed and "closed set" in found.reason:
         found, read = _as_no_manifold(found, read, judge)
     side = _side(name, found, read, estimated=closed is None)
+    if not side.decided and density_ratio is not None and scale is None:
+        side = estimated_instead(side, _side(name, judge(read.inside, closed=read.closed, density_ratio=None), read, estimated=closed is None))
     if not side.decided and scale is None:
-        found = _without_noise(found, read, judge, generator)
+        # nothing bounds how far moved points are from the set: a density ratio would not help
+        found = _without_noise(found, read, functools.partial(judge, density_ratio=None), generator)
         side = replace(_side(name, found, read, estimated=closed is None), before=side if found.smoothed else None)
     crossings = strata_claims(name, read.inside, read.dim, read.strata) if read.dim is not None else ()
-    tested = () if side.decided else loops_claim(name, read.inside, budget, generator)
-    return replace(side, beside=(*_shown(name, found), *tested, *crossings))
+    tested = () if side.decided or drawn.found else loops_claim(name, read.inside, budget, generator)
+    about = (*stray_claims(name, cloud, stray), *dependence_claims(name, drawn))
+    return replace(
+        side, label="heuristic" if stray else side.label, beside=(*about, *_shown(f"{name} without stray rows" if stray else name, found), *tested, *crossings)
+    )
+
+
+def _without(cloud: Tensor, rows: list[int]) -> Tensor:
+    kept = torch.ones(len(cloud), dtype=torch.bool)
+    kept[rows] = False
+    return cloud[kept]
 
 
 def _side(name: str, found: Homology, read: _Reading, *, estimated: bool) -> BettiEvidence:
@@ -111,9 +138,9 @@ def _without_noise(found: Homology, read: _Reading, judge: Callable[..., Homolog
 
 
 def _shown(name: str, found: Homology) -> tuple[Claim, ...]:
-    """What is a theorem about the points, whatever set they sample: Betti numbers of the balls round them, over the widest range of radii with a hole."""
+    """What is a theorem about the points, whatever set they sample: Betti numbers of their complex, over the widest range of radii with a hole."""
     telling = [window for window in found.windows if any(sum(numbers) > 1 for numbers in window.betti.values())]
-    return tuple(Claim(f"{name}: {window.to_text()}", "proved-for-sample", True, evidence=window.to_dict()) for window in telling[:1])
+    return tuple(make_claim("window", f"{name}: {window.to_text()}", True, evidence=window.to_dict()) for window in telling[:1])
 
 
 @dataclass(frozen=True)

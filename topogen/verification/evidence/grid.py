@@ -14,6 +14,7 @@ from topogen.errors import InvalidInputError
 from topogen.manifolds.base import Manifold
 from topogen.topology.level_sets.certificate import HIGHEST, LevelSet, certify_level_set
 from topogen.topology.persistence.budget import Budget
+from topogen.verification.claims import make_claim
 from topogen.verification.evidence.betti_evidence import BettiEvidence
 from topogen.verification.evidence.inputs import ManifoldInput
 from topogen.verification.verdict import Claim
@@ -27,18 +28,18 @@ def grid_claim(subject: ManifoldInput, near: Tensor, resolution: int, fields: Se
     """The claim that the zero set in the box of points `near` it (n, D) is certified by `resolution` cells along its longest side, and the certificate."""
     manifold = subject.ground
     if manifold.constraint is None or manifold.ambient_dim > HIGHEST or manifold.gate is not None:
-        return Claim(f"grid certificate: {_why_not(manifold)}", "heuristic", None), None
+        return make_claim("grid", f"grid certificate: {_why_not(manifold)}", None, label="heuristic"), None
     tube_only = not manifold.regular  # whose proof takes cells by the million, and would prove nothing of the manifold itself
     try:
         found = certify_level_set(manifold, near, resolution=resolution, fields=fields, sampled=tube_only, budget=budget)
     except InvalidInputError as error:
-        return Claim("grid certificate of the zero set", "heuristic", None, str(error)), None
+        return make_claim("grid", "grid certificate of the zero set", None, str(error), label="heuristic"), None
     what = "zero set" if found.regular else f"tube |F| <= {found.level:.3g}"
     numbers = "not decided" if found.betti is None else ", ".join(f"({','.join(map(str, b))}) over Z/{p}" for p, b in found.betti.items())
     text = f"grid certificate: the {what} in the box has Betti numbers {numbers}"
     holds = None if found.betti is None else found.agrees is not False
     bound = found.reason or f"cells of side {found.spacing:.3g}, tube |F| <= {found.tube:.3g}, margin {found.margin:.3g}"
-    return Claim(text, found.label, holds, bound, f"{found.assumption}; {TOO_WIDE}", found.to_dict()), found
+    return make_claim("grid", text, holds, bound, f"{found.assumption}; {TOO_WIDE}", found.to_dict(), label=found.label), found
 
 
 def grid_evidence(subject: ManifoldInput, found: LevelSet | None) -> BettiEvidence | None:

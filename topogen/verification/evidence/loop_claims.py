@@ -13,6 +13,7 @@ from torch import Tensor
 from topogen.topology.inference.significance import significance
 from topogen.topology.persistence.budget import Budget
 from topogen.topology.persistence.persistence import persistence
+from topogen.verification.claims import make_claim
 from topogen.verification.verdict import Claim
 
 __all__ = ["loops_claim"]
@@ -32,4 +33,4 @@ def loops_claim(name: str, points: Tensor, budget: Budget | None, generator: tor
     text = f"{name}: {found.count} {plural} among {len(some)} of the points that noise does not explain{where}"
     bound = f"p {float(found.p_values[0]):.2g} among {len(found.bars)} bars, family-wise level {found.alpha:g}"
     law = "the points are independent; the universal law of bars, which is a conjecture"
-    return (Claim(text, "statistical", True, bound, law, {**found.to_dict(), "significant": found.count}),)
+    return (make_claim("loops", text, True, bound, law, {**found.to_dict(), "significant": found.count}),)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,17 +18,22 @@ from torch import Tensor
 from topogen.errors import TopogenError
 from topogen.manifolds.base import Manifold
 from topogen.topology.inference.duality import orientability
-from topogen.topology.inference.homology import Homology, homology
+from topogen.topology.inference.homology import LEVEL, Homology, homology
+from topogen.topology.inference.mass_bound import uniform_ratio
 from topogen.topology.persistence.budget import Budget
+from topogen.verification.claims import make_claim
 from topogen.verification.dimension_certificate import dimension_certificate
 from topogen.verification.distances import samples_to_data, to_manifold
-from topogen.verification.evidence.betti_evidence import BettiEvidence, evidence_of_homology
+from topogen.verification.evidence.betti_evidence import BettiEvidence, estimated_instead, evidence_of_homology
 from topogen.verification.evidence.inputs import ManifoldInput
-from topogen.verification.verdict import Claim
+from topogen.verification.shares import exceeds, share_bounds
+from topogen.verification.verdict import Claim, each
 
 __all__ = ["claims_about", "sampled_evidence", "known_evidence"]
 
 FIRST, MOST = 10_000, 50_000
+# the number of samples at least doubles from FIRST to MOST
+LOOKS = 4
 CERTIFIED = 2_000
 GHOST_SHARE = 0.005
 FALLING = 0.93
@@ -49,20 +55,25 @@ def sampled_evidence(
     budget: Budget | None,
     generator: torch.Generator,
     say: Callable[[str], None],
+    level: float = LEVEL,
 ) -> tuple[BettiEvidence, Tensor]:
-    """The side of a manifold by the homology of samples, and the samples (n, D); `n_samples` fixes their number."""
+    """The side of a manifold by the homology of samples, and the samples (n, D); `n_samples` fixes their number. `level`: confidence of the side."""
     samples = subject.draw(n_samples or FIRST, generator)
-    found = _homology(subject, samples, fields, budget, generator, say)
+    found = _homology(subject, samples, fields, budget, generator, say, level)
     while n_samples is None and len(samples) < MOST and _wants_more(found):
         more = subject.draw(_asked(found, len(samples), subject.manifold.dim) - len(samples), generator)
         samples, before = torch.cat([samples, more]), found
-        found = _better(before, _homology(subject, samples, fields, budget, generator, say))
+        found = _better(before, _homology(subject, samples, fields, budget, generator, say, level))
         if found.scale > FALLING * before.scale:
             break
     dim = subject.manifold.dim
     known = orientability(found.decided, dim, subject.orientable)[0] if subject.closed else subject.orientable
     covered = "the samples cover the manifold"
-    side = evidence_of_homology("subject", found, subject.manifold.ambient_dim, dim=dim, closed=subject.closed, orientable=known, assumption=covered)
+    assumed = {"dim": dim, "closed": subject.closed, "orientable": known, "assumption": covered}
+    side = evidence_of_homology("subject", found, subject.manifold.ambient_dim, **assumed)  # type: ignore[arg-type]
+    if not side.decided:
+        again = _homology(subject, samples, fields, budget, generator, say, None)
+        side = estimated_instead(side, evidence_of_homology("subject", again, subject.manifold.ambient_dim, **assumed))  # type: ignore[arg-type]
     return replace(side, manifold=True), samples
 
 
@@ -84,7 +95,7 @@ def claims_about(subject: ManifoldInput, samples: Tensor, against: Tensor | None
         say("distances to the data")
         claims += [to_manifold(whole, against), samples_to_data(*_alike(subject, samples, against))]
     if not subject.closed:
-        claims.append(Claim("the manifold has a boundary (samples stay where the data are)", "heuristic", True))
+        claims.append(make_claim("boundary", "the manifold has a boundary (samples stay where the data are)", True))
     say("volume")
     return [*claims, _volume(subject)]
 
@@ -97,11 +108,19 @@ def _alike(subject: ManifoldInput, samples: Tensor, against: Tensor) -> tuple[Te
 
 
 def _homology(
-    subject: ManifoldInput, samples: Tensor, fields: Sequence[int], budget: Budget | None, generator: torch.Generator, say: Callable[[str], None]
+    subject: ManifoldInput,
+    samples: Tensor,
+    fields: Sequence[int],
+    budget: Budget | None,
+    generator: torch.Generator,
+    say: Callable[[str], None],
+    level: float | None,
 ) -> Homology:
+    """Of samples whose density ratio is known, since they are uniform; `level` None: at an estimated scale."""
     say(f"homology of {len(samples)} samples")
     dim, closed = subject.manifold.dim, subject.closed
-    return homology(samples, dim=dim, fields=fields, closed=closed, orientable=subject.orientable, budget=budget, generator=generator)
+    stated: dict[str, Any] = {} if level is None else {"density_ratio": uniform_ratio(dim, closed=closed), "level": each(level, LOOKS)}
+    return homology(samples, dim=dim, fields=fields, closed=closed, orientable=subject.orientable, budget=budget, generator=generator, **stated)
 
 
 def _wants_more(found: Homology) -> bool:
@@ -124,7 +143,7 @@ def _better(before: Homology, after: Homology) -> Homology:
 
 def _residual(largest: float, tolerance: float, count: int) -> Claim:
     text = f"kept residual of {count} samples at most {largest:.2g}"
-    return Claim(text, "proved-for-sample", largest <= tolerance, f"tolerance {tolerance:.2g}", evidence={"kept_residual": largest, "tolerance": tolerance})
+    return make_claim("kept residual", text, largest <= tolerance, f"tolerance {tolerance:.2g}", evidence={"kept_residual": largest, "tolerance": tolerance})
 
 
 def _ghosts(manifold: Manifold, points: Tensor, generator: torch.Generator) -> Claim:
@@ -133,7 +152,10 @@ def _ghosts(manifold: Manifold, points: Tensor, generator: torch.Generator) -> C
     found = audit(manifold, points, generator=generator)
     text = f"ghosts: {found.share:.2%} of {found.starts} starts end on sheets far from the data, {found.unconverged} did not converge"
     evidence = {"starts": found.starts, "ghosts": found.ghosts, "unconverged": found.unconverged, "share": found.share}
-    return Claim(text, "statistical", found.share <= GHOST_SHARE, f"at most {GHOST_SHARE:.1%} allowed", evidence=evidence)
+    low, high = share_bounds(found.ghosts, found.starts)
+    bound = f"share {low:.2%} to {high:.2%} (95 % each), {GHOST_SHARE:.1%} allowed"
+    more = exceeds(found.ghosts, found.starts, GHOST_SHARE)
+    return make_claim("ghosts", text, None if more is None else not more, bound, "starts are independent", evidence)
 
 
 def _volume(subject: ManifoldInput) -> Claim:
@@ -141,14 +163,20 @@ def _volume(subject: ManifoldInput) -> Claim:
     dim = subject.manifold.dim
     if subject.manifold.closed_form:
         value = float(subject.manifold.volume)
-        return Claim(f"{dim}-dimensional volume {value:.6g} (closed form or quadrature)", "proved", True, evidence={"value": value, "standard_error": 0.0})
+        return make_claim(
+            "volume",
+            f"{dim}-dimensional volume {value:.6g} (closed form or quadrature)",
+            True,
+            evidence={"value": value, "standard_error": 0.0},
+            label="proved",
+        )
     try:
         estimate = getattr(subject.distribution, "volume", None)
     except TopogenError as error:
-        return Claim(f"{dim}-dimensional volume", "statistical", None, str(error))
+        return make_claim("volume", f"{dim}-dimensional volume", None, str(error), label="statistical")
     if estimate is None:
         way_out = "the model's distribution does not tell it; topogen.distributions.Uniform(manifold) does"
-        return Claim(f"{dim}-dimensional volume", "statistical", None, way_out)
+        return make_claim("volume", f"{dim}-dimensional volume", None, way_out, label="statistical")
     text = f"{dim}-dimensional volume {estimate.value:.5g} with standard error {estimate.standard_error:.2g} ({estimate.method})"
     evidence = {"value": estimate.value, "standard_error": estimate.standard_error, "method": estimate.method}
-    return Claim(text, "statistical", True, evidence=evidence)
+    return make_claim("volume", text, True, evidence=evidence, label="statistical")

@@ -19,8 +19,8 @@ from torch import Tensor
 from topogen.errors import FileFormatError, InvalidInputError
 from topogen.points import read_mesh
 from topogen.points.mesh_files import MESHES
+from topogen.verification.claims import make_claim
 from topogen.verification.evidence.betti_evidence import BettiEvidence
-from topogen.verification.verdict import Claim
 
 __all__ = ["as_mesh", "mesh_evidence"]
 
@@ -56,7 +56,7 @@ def mesh_evidence(name: str, vertices: Tensor, faces: Tensor, fields: Sequence[i
     odd = next((numbers for p, numbers in betti.items() if p != 2), None)
     assumption = "the set is this complex: triangles meet in common edges and corners only"
     orientable = odd[2] == odd[0] if closed and odd is not None else None
-    beside = (Claim(text, "proved", closed, bound, evidence=facts),)
+    beside = (make_claim("closed surface", text, closed, bound, evidence=facts),)
     return BettiEvidence(name, betti, "proved", True, assumption, "", orientable, 2, closed, closed, evidence=facts, beside=beside)
 
 

@@ -18,6 +18,7 @@ from topogen.geometry.clouds.neighbours import nearest_distance
 from topogen.geometry.clouds.sheets import centred
 from topogen.topology.strata.links import link_betti, sphere_betti
 from topogen.topology.strata.strata import Stratum
+from topogen.verification.claims import make_claim
 from topogen.verification.verdict import Claim
 
 __all__ = ["strata_claims"]
@@ -46,8 +47,8 @@ def _claim(name: str, points: Tensor, dim: int, stratum: Stratum, control: Count
     middle = near.mean(0) if stratum.dim == 0 else None
     evidence = {**stratum.to_dict(), "links": {str(k): v for k, v in seen.items()}, "regular": {str(k): v for k, v in control.items()}}
     evidence["place"] = None if middle is None else middle.tolist()
-    return Claim(
-        text, "heuristic", holds, f"{other} of {seen.total()} places differ; {regular}", "sheets are farther apart than the sampling resolves", evidence
+    return make_claim(
+        "strata", text, holds, f"{other} of {seen.total()} places differ; {regular}", "sheets are farther apart than the sampling resolves", evidence
     )
 
 

@@ -1,14 +1,11 @@
-"""How sure Betti numbers are: their distribution over resamples of the cloud, or over models refitted to them.
+"""How stable Betti numbers are: how often halves of the cloud, or models refitted to them, show the same.
 
 Of n distinct points, half are drawn without replacement, N times; each half gets the Betti numbers that its homology (`topology.inference.homology`) decides,
-or "undecided". Of k halves with Betti numbers b
-
-    P(b)  =  (k + 1/2) / (N + 1)
-
-(Jeffreys' estimate of the share), undecided halves counting against every b. A half has a coarser scale than the whole, so this errs towards doubt. It is a
-probability over the draw of the points, given that the set has no feature below the scale: what no point saw, no resample sees. With `refit` each half is
-handed to a learner, and the Betti numbers are those of samples of what it learned: doubt about the fit is in them as well.
-Politis, Romano, Wolf (1999), Subsampling; Brown, Cai, DasGupta (2001), Interval estimation for a binomial proportion.
+or "undecided". The stability of Betti numbers b is the share of halves with b, undecided ones counting against every b. It is no probability that b is right:
+the halves overlap and come from one cloud, so that what no point saw no half sees, and no confidence follows from their number. A half has a coarser scale
+than the whole, so the share errs towards doubt. With `refit` each half is handed to a learner, and the Betti numbers are those of samples of what it
+learned: doubt about the fit is in them as well.
+Politis, Romano, Wolf (1999), Subsampling; Meinshausen, Buehlmann (2010), Stability selection.
 """
 
 from __future__ import annotations
@@ -27,12 +24,11 @@ from torch import Tensor
 from topogen.errors import InvalidInputError, TopogenError
 from topogen.geometry.clouds.point_clouds import distinct_rows
 from topogen.topology.inference.homology import homology
-from topogen.topology.level_sets.spurious_components import wilson_interval
 from topogen.topology.persistence.budget import Budget
 from topogen.verification.evidence.betti_evidence import check_primes
 from topogen.verification.evidence.inputs import as_cloud
 
-__all__ = ["BettiProbabilities", "betti_probabilities"]
+__all__ = ["BettiStability", "betti_stability"]
 
 LEAST = 24
 Numbers = tuple[tuple[int, ...], ...]
@@ -40,7 +36,7 @@ Refit = Callable[[Tensor, torch.Generator], Callable[[int, torch.Generator], Ten
 
 
 @dataclass(frozen=True)
-class BettiProbabilities:
+class BettiStability:
     """What `resamples` halves said: `counts` of Betti numbers (one tuple for each of `fields`, in their order), how many were `undecided`, and how many
     `failed` (no fit, or no cloud; undecided too)."""
 
@@ -60,25 +56,21 @@ class BettiProbabilities:
         numbers = max(self.counts, key=lambda found: (self.counts[found], found))
         return dict(zip(self.fields, numbers, strict=True))
 
-    def probability(self, betti: dict[int, tuple[int, ...]] | None = None) -> float:
-        """P of Betti numbers by field; of the most frequent ones where None."""
-        return (self._count(betti) + 0.5) / (self.resamples + 1)
-
-    def interval(self, betti: dict[int, tuple[int, ...]] | None = None) -> tuple[float, float]:
-        """95 % interval (Wilson) of that share over all halves there are."""
-        return wilson_interval(self._count(betti), self.resamples)
+    def share(self, betti: dict[int, tuple[int, ...]] | None = None) -> float:
+        """The share of all halves with Betti numbers by field; with the most frequent ones where None."""
+        return self._count(betti) / self.resamples
 
     def to_text(self) -> str:
-        """A few lines, the most probable first."""
+        """A few lines, the most frequent first."""
         rows = sorted(self.counts.items(), key=lambda item: -item[1])
-        lines = [f"P = {(count + 0.5) / (self.resamples + 1):.2f} ({count} of {self.resamples}): {self._said(found)}" for found, count in rows]
+        lines = [f"[heuristic] {count} of {self.resamples} halves: {self._said(found)}" for found, count in rows]
         lines.append(f"undecided: {self.undecided} of {self.resamples} halves of {self.size} points" + (f", {self.failed} failed" if self.failed else ""))
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         rows = [
-            {"betti": {str(p): list(b) for p, b in zip(self.fields, found, strict=True)}, "count": count, "probability": (count + 0.5) / (self.resamples + 1)}
+            {"betti": {str(p): list(b) for p, b in zip(self.fields, found, strict=True)}, "count": count, "share": count / self.resamples}
             for found, count in sorted(self.counts.items(), key=lambda item: -item[1])
         ]
         plain = {name: getattr(self, name) for name in ("resamples", "undecided", "failed", "size", "seed")}
@@ -96,7 +88,7 @@ class BettiProbabilities:
         return ", ".join(f"Z/{p} ({','.join(map(str, b))})" for p, b in zip(self.fields, found, strict=True))
 
 
-def betti_probabilities(
+def betti_stability(
     points: Any,
     *,
     dim: int | None = None,
@@ -108,7 +100,7 @@ def betti_probabilities(
     seed: int = 0,
     budget: Budget | None = None,
     executor: Executor | None = None,
-) -> BettiProbabilities:
+) -> BettiStability:
     """The distribution of the Betti numbers of a cloud (n, D) over `resamples` halves of it; trailing zeros are left out.
 
     `dim`, `closed`: as in `homology`. `refit(points, generator)` learns from a half and returns a sampler `draw(n, generator) -> (n, D)`, of which
@@ -117,9 +109,9 @@ def betti_probabilities(
 
     Example:
         >>> from topogen.manifolds.shapes import Circle
-        >>> found = betti_probabilities(Circle().sample(1000, torch.Generator().manual_seed(0)), dim=1, closed=True, fields=(2,))
-        >>> found.best, round(found.probability(), 2)
-        ({2: (1, 1)}, 0.98)
+        >>> found = betti_stability(Circle().sample(1000, torch.Generator().manual_seed(0)), dim=1, closed=True, fields=(2,))
+        >>> found.best, found.share()
+        ({2: (1, 1)}, 1.0)
     """
     cloud = distinct_rows(as_cloud(points, "points"))
     if len(cloud) < LEAST:
@@ -131,7 +123,7 @@ def betti_probabilities(
     found = list((map if executor is None else executor.map)(judge, range(resamples)))
     counts = Counter(numbers for numbers in found if isinstance(numbers, tuple))
     failed = sum(numbers == "failed" for numbers in found)
-    return BettiProbabilities(primes, dict(counts), resamples, resamples - counts.total(), failed, len(cloud) // 2, seed)
+    return BettiStability(primes, dict(counts), resamples, resamples - counts.total(), failed, len(cloud) // 2, seed)
 
 
 def _judge(
