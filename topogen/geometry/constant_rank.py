@@ -246,11 +246,9 @@ def _contract(field: Field, x: Tensor, direction: Tensor, output: Tensor) -> Ten
         found: Tensor = own(x, direction, output)
         return found
 
+    # Two reverse passes: a forward one would not run inside of a caller's forward mode.
     def gradient(direction: Tensor, output: Tensor) -> Tensor:
-        def slope(y: Tensor) -> Tensor:
-            return torch.func.jvp(field, (y,), (direction,))[1]
-
-        return pullback(slope, x)[1](output)[0]
+        return pullback(lambda y: pullback(field, y)[1](output)[0], x)[1](direction)[0]
 
     return torch.func.vmap(gradient, in_dims=1, chunk_size=_TOGETHER)(direction, output.expand(*direction.shape[:2], -1)).transpose(0, 1)
 

@@ -38,6 +38,7 @@ __all__ = ["Atlas", "Coordinates", "Decoded", "Members", "bump", "regular"]
 _CHUNK = 8192
 _STEPS = 12
 _CLOSE = 1e-6
+_GAP = 0.25
 
 
 class Coordinates(NamedTuple):
@@ -70,7 +71,8 @@ class Atlas(Manifold):
     Args:
         charts: K stacked charts.
         sheet: the manifold the charts describe; None for the charts' own sheets.
-        tau: tau (K,), data units: how far from its own sheet a point of chart k may be; infinite when None.
+        tau: tau (K,), data units: how far from its own sheet a point of chart k may be. When None, infinite on a shared sheet, where the chart's radius and
+            extent bound it, and a quarter of the radius on own sheets, so that another sheet nearby is not taken for the chart's own.
         points: known points (n, D) of M that cover it; certificates, volumes and geodesics start from them.
         gate: where M ends, for own sheets with boundary (a shared sheet brings its own).
         frames: tangent bases (n, D, d) at `points`, where they are known already.
@@ -94,7 +96,8 @@ class Atlas(Manifold):
         super().__init__(charts.dim, charts.ambient_dim)
         if sheet is not None and (sheet.dim, sheet.ambient_dim) != (self.dim, self.ambient_dim):
             raise InvalidInputError(f"sheet: expected dimension {self.dim} in R^{self.ambient_dim} like the charts, found {sheet!r}")
-        tau = torch.full_like(charts.radius, torch.inf) if tau is None else tau
+        if tau is None:
+            tau = torch.full_like(charts.radius, torch.inf) if sheet is not None else _GAP * charts.radius
         points = charts.centre if points is None else points
         if tau.shape != charts.radius.shape or not bool((tau > 0).all()):
             raise InvalidInputError(f"tau: expected {charts.count} positive numbers, one for each chart, found shape {tuple(tau.shape)}")
@@ -245,7 +248,7 @@ class Atlas(Manifold):
         chart, z, found = self.encode(x)
         if not bool(found.all()):
             raise InvalidInputError(f"x: {int((~found).sum())} of {len(x)} points lie in no chart of {self!r}; project them first")
-        return self._own_frame(chart, z).to(x.dtype)
+        return self._own_frame(chart, z.detach()).to(x.dtype)
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
         return super()._mean_curvature(x) if self.sheet is None else self.sheet.mean_curvature(x)

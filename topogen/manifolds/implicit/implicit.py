@@ -14,17 +14,19 @@ Boumal (2023), An Introduction to Optimization on Smooth Manifolds; Foote (1984)
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from topogen.errors import InvalidInputError
+from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.geometry import constant_rank
 from topogen.geometry.constant_rank import Frame
 from topogen.geometry.curvature import second_fundamental_form
-from topogen.geometry.frames import orthonormal, tilt
+from topogen.geometry.derivatives import Linear, differentiable_closest
+from topogen.geometry.frames import apply, orthonormal, tilt
 from topogen.geometry.projection import Projection
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
@@ -167,31 +169,57 @@ class ImplicitManifold(Manifold):
         return predicted(field, self.as_rows(x).detach(), steps).reshape(x.shape)
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
-        """Retraction: x + u brought back by Gauss-Newton alone (third order close to the closest point, half its cost); strict like `projx`."""
-        if not self.closest:
-            return super().retr(x, u)
-        return self.with_fast_projection(gated=False, predicted=False).projx(x + u)
+        """Retraction: x + u brought to the closest point of the zero set, without gate; strict like `projx`."""
+        return self._without_gate().projx(x + u)
 
     def with_fast_projection(self, *, gated: bool = True, predicted: bool = True) -> ImplicitManifold:
         """The same manifold, sharing its constraint, whose projection ends wherever Gauss-Newton lands (third order close to the closest point).
 
         `gated`, `predicted`: whether it keeps the gate and the predictor steps.
         """
-        other = copy.copy(self)
-        other._modules = dict(self._modules)
+        other = self._shared() if gated else self._without_gate()
         other.closest = False
-        if not gated:
-            other.gate = None
         if not predicted:
             other.predictor_steps = 0
         return other
 
+    def _without_gate(self) -> ImplicitManifold:
+        other = self._shared()
+        other.gate = None
+        return other
+
+    def _shared(self) -> ImplicitManifold:
+        """A copy that shares the constraint."""
+        other = copy.copy(self)
+        other._modules = dict(self._modules)
+        return other
+
     def _project(self, x: Tensor) -> Projection:
-        y = x.detach().double()
-        parts = [self._project_part(part) for part in y.split(_CHUNK)] or [self._project_part(y)]
+        found = differentiable_closest(x.double(), self._sought, self.scale)
+        return replace(found, points=found.points.to(x.dtype), residual=found.residual.to(x.dtype))
+
+    def _sought(self, x: Tensor) -> tuple[Projection, Linear]:
+        parts = [self._project_part(part) for part in x.split(_CHUNK)] or [self._project_part(x)]
         found = Projection(*(torch.cat(fields) for fields in zip(*((p.points, p.residual, p.converged, p.iterations) for p in parts), strict=True)))
-        points = self._attach(x, found.points) if x.requires_grad and torch.is_grad_enabled() else found.points
-        return replace(found, points=points.to(x.dtype), residual=found.residual.to(x.dtype))
+        return found, self._derivative_at(x, found.points)
+
+    def _derivative_at(self, x: Tensor, z: Tensor) -> Linear:
+        """Dpi at points x (n, D) with projections z, its factors found when they are first asked for; NaN where no closest point is near."""
+
+        @functools.cache
+        def factors() -> tuple[Tensor, Tensor]:
+            if not self.closest:
+                raise NotSupportedError(
+                    "project: a manifold with closest=False ends wherever Gauss-Newton lands, which has no derivative here; use one with closest=True"
+                )
+            basis, inverse, ok = self.closest_point_derivative(x, z)
+            return basis, torch.where(ok[:, None, None], inverse, torch.nan)
+
+        def derivative(v: Tensor) -> Tensor:
+            basis, inverse = factors()
+            return apply(basis, apply(inverse, apply(basis.mT, v)))
+
+        return derivative
 
     def _project_part(self, x: Tensor) -> Projection:
         tolerance = self.tolerance(torch.float64)
@@ -207,13 +235,6 @@ class ImplicitManifold(Manifold):
         T (n, D, d), (1 + S)^-1 (n, d, d), and a mask (n,) of where 1 + S is safely positive; the identity stands in elsewhere.
         """
         return self._section.closest_point_derivative(x, z)
-
-    def _attach(self, x: Tensor, z: Tensor) -> Tensor:
-        with torch.no_grad():
-            basis, inverse, _ = self.closest_point_derivative(x.detach().double(), z)
-            derivative = basis @ inverse @ basis.mT
-        y = x.double()
-        return z + (derivative @ (y - y.detach()).unsqueeze(-1)).squeeze(-1)
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
         return _chunked_tensor(lambda part: kernel(self._exact_rows(part)), x.detach().double()).to(x.dtype)
