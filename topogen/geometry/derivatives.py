@@ -14,6 +14,7 @@ Foote (1984), Regularity of the distance function; Griewank, Walther (2008), Eva
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,15 +22,21 @@ import torch
 from torch import Tensor
 
 from topogen.errors import NotSupportedError
+from topogen.geometry.frames import apply
 from topogen.geometry.projection import Projection
 
-__all__ = ["Linear", "Sought", "constant", "differentiable_closest", "searched", "with_jacobians"]
+__all__ = ["CURVATURE", "FRAMES", "Linear", "Sought", "constant", "differentiable_closest", "searched", "tangential", "with_jacobians"]
 
 Linear = Callable[[Tensor], Tensor]
 """v (..., n, D) -> Dpi v (..., n, D) at n points."""
 Sought = Callable[[Tensor], tuple[Projection, Linear]]
 """Points (n, D) -> their projections and the derivative there."""
 
+Computed = Callable[..., tuple[Tensor, Callable[[], tuple[Tensor, ...]]]]
+"""Plain tensors (n, D) -> a value (n, p) and the way to its Jacobians (n, p, D), one for each of them."""
+
+FRAMES = "tangent_basis: bases are found without their derivative in x; differentiate proju(x, u), which does not depend on the basis"
+CURVATURE = "curvature: it is found without its derivative in x; compute that by differences of curvature along M, or pass x.detach()"
 _STEP = 1e-3
 
 
@@ -49,12 +56,22 @@ def constant(value: Tensor, x: Tensor, reason: str) -> Tensor:
     return found
 
 
-def with_jacobians(value: Tensor, jacobians: Callable[[], tuple[Tensor, ...]], inputs: tuple[Tensor, ...], reason: str) -> Tensor:
-    """`value` (n, p) with the Jacobians (n, p, D) that the callable gives, one for each of the `inputs` (n, D), found only when they are needed.
+def with_jacobians(compute: Computed, inputs: tuple[Tensor, ...], reason: str) -> Tensor:
+    """The value (n, p) that `compute` gives for the plain `inputs` (n, D), with its Jacobians (n, p, D), which are found only when they are needed.
 
     A second derivative in the inputs raises NotSupportedError with `reason`.
     """
-    found: Tensor = _FirstOrder.apply(value.detach(), jacobians, reason, *inputs)  # type: ignore[no-untyped-call]
+    found: Tensor = _FirstOrder.apply(_Known(compute), reason, *inputs)  # type: ignore[no-untyped-call]
+    return found
+
+
+def tangential(x: Tensor, u: Tensor, basis: Callable[[Tensor], Tensor], form: Callable[[Tensor], Tensor]) -> Tensor:
+    """P(x) u (n, D), P = T T^t the projector on the tangent space at points x (n, D) of M, differentiable in both along M.
+
+    `basis` gives T (n, D, d) and `form` the second fundamental forms II (n, D, d, d) in it, which is asked for only where x moves:
+    (D_t P) u = II(t, P u) + T <II(t, T), u>. A second derivative in x raises NotSupportedError.
+    """
+    found: Tensor = _Tangential.apply(x, u, _Frames(basis, form))  # type: ignore[no-untyped-call]
     return found
 
 
@@ -253,27 +270,40 @@ class _Constant(torch.autograd.Function):
         return tangent
 
 
+class _Known:
+    """What was computed from plain tensors, and the Jacobians there."""
+
+    def __init__(self, compute: Computed) -> None:
+        self.compute = compute
+        self.jacobians: Callable[[], tuple[Tensor, ...]] = tuple
+
+    @torch.no_grad()
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        value, jacobians = self.compute(*(x.detach() for x in inputs))
+        self.jacobians = functools.cache(jacobians)
+        return value
+
+
 class _FirstOrder(torch.autograd.Function):
-    """(value, ..., inputs) -> value (n, p), its Jacobians in the inputs (n, D) given."""
+    """(known, reason, inputs) -> value (n, p), its Jacobians in the inputs (n, D) given."""
 
     @staticmethod
-    def forward(value: Tensor, jacobians: Callable[[], tuple[Tensor, ...]], reason: str, *inputs: Tensor) -> Tensor:
-        return value.clone()
+    def forward(known: _Known, reason: str, *inputs: Tensor) -> Tensor:
+        return known(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.jacobians, ctx.reason = inputs[1:3]
-        ctx.save_for_backward(*inputs[3:])
-        ctx.save_for_forward(*inputs[3:])
+        ctx.known, ctx.reason = inputs[:2]
+        ctx.save_for_backward(*inputs[2:])
+        ctx.save_for_forward(*inputs[2:])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        return None, None, None, *((rows.mT @ grad.unsqueeze(-1)).squeeze(-1) for rows in _fixed(ctx))
+        return None, None, *((rows.mT @ grad.unsqueeze(-1)).squeeze(-1) for rows in _fixed(ctx))
 
     @staticmethod
-    def jvp(ctx: Any, _value: Any, _jacobians: Any, _reason: Any, *tangents: Tensor | None) -> Tensor:
-        moved = [(rows @ t.unsqueeze(-1)).squeeze(-1) for rows, t in zip(_fixed(ctx), tangents, strict=True) if t is not None]
-        return torch.stack(moved).sum(0)
+    def jvp(ctx: Any, _known: Any, _reason: Any, *tangents: Tensor) -> Tensor:
+        return torch.stack([(rows @ t.unsqueeze(-1)).squeeze(-1) for rows, t in zip(_fixed(ctx), tangents, strict=True)]).sum(0)
 
     @staticmethod
     def vmap(*_: Any) -> Any:
@@ -283,10 +313,79 @@ class _FirstOrder(torch.autograd.Function):
 def _fixed(ctx: Any) -> list[Tensor]:
     """The Jacobians, which must not be differentiated in any of the inputs."""
     with torch.no_grad():
-        rows = ctx.jacobians()
-    out = []
-    for part in rows:
-        for x in ctx.saved_tensors:
-            part = constant(part, x, ctx.reason)
-        out.append(part)
-    return out
+        rows: tuple[Tensor, ...] = ctx.known.jacobians()
+    return [functools.reduce(lambda part, x: constant(part, x, ctx.reason), ctx.saved_tensors, part) for part in rows]
+
+
+class _Frames:
+    """Tangent bases and second fundamental forms at plain points."""
+
+    def __init__(self, basis: Callable[[Tensor], Tensor], form: Callable[[Tensor], Tensor]) -> None:
+        self._basis, self._form = basis, form
+        self.basis = torch.empty(0)
+        self._x = self.basis
+
+    @torch.no_grad()
+    def at(self, x: Tensor) -> Tensor:
+        self._x, self.basis = x, self._basis(x)
+        return self.basis
+
+    @functools.cached_property
+    def form(self) -> Tensor:
+        with torch.no_grad():
+            return self._form(self._x)
+
+
+class _Tangential(torch.autograd.Function):
+    """(x, u) -> T T^t u."""
+
+    @staticmethod
+    def forward(x: Tensor, u: Tensor, frames: _Frames) -> Tensor:
+        basis = frames.at(x.detach())
+        return apply(basis, apply(basis.mT, u))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.frames = inputs[2]
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs[:2])
+        ctx.save_for_forward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
+        if grad is None:
+            return None, None, None
+        x, u = ctx.saved_tensors
+        basis = constant(ctx.frames.basis, x, _TANGENTIAL)
+        along = apply(basis.mT, grad)
+        if not ctx.needs_input_grad[0]:
+            return None, apply(basis, along), None
+        form = constant(ctx.frames.form, x, _TANGENTIAL)
+        turn = _paired(form, apply(basis.mT, u), grad) + _paired(form, along, u)
+        return apply(basis, turn), apply(basis, along), None
+
+    @staticmethod
+    def jvp(ctx: Any, x_tangent: Tensor | None, u_tangent: Tensor | None, _: Any) -> Tensor:
+        x, u = ctx.saved_tensors
+        basis = constant(ctx.frames.basis, x, _TANGENTIAL)
+        total = torch.zeros_like(u) if u_tangent is None else apply(basis, apply(basis.mT, u_tangent))
+        if x_tangent is None:
+            return total
+        form, along = constant(ctx.frames.form, x, _TANGENTIAL), apply(basis.mT, x_tangent)
+        bent = ((form @ along[:, None, :, None]).squeeze(-1) @ apply(basis.mT, u).unsqueeze(-1)).squeeze(-1)
+        return total + bent + apply(basis, _paired(form, along, u))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, u: Tensor, frames: _Frames) -> tuple[Tensor, int]:
+        if in_dims[0] is not None:
+            raise NotSupportedError(_ROWS)
+        u = u.movedim(in_dims[1], 0)
+        return torch.stack([_Tangential.apply(x, part, frames) for part in u]), 0  # type: ignore[no-untyped-call]
+
+
+_TANGENTIAL = "proju: projected vectors have first derivatives in x only; compute second ones by differences"
+
+
+def _paired(form: Tensor, along: Tensor, normal: Tensor) -> Tensor:
+    """<II(T_i, a), n> (n, d) for a (n, d) and n (n, D)."""
+    return ((form @ along[:, None, :, None]).squeeze(-1) * normal.unsqueeze(-1)).sum(-2)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.neighbours import Tree, local_pca, nearest
-from topogen.geometry.derivatives import searched
+from topogen.geometry.derivatives import CURVATURE, FRAMES, constant, searched
 from topogen.geometry.projection import Projection
 from topogen.manifolds.atlas.graph_charts import GraphCharts, fit_heights
 from topogen.manifolds.base import Manifold
@@ -54,6 +54,11 @@ class LocalPolynomialManifold(Manifold):
         """The centres (n, D)."""
         return self.points
 
+    @property
+    def unit(self) -> float:
+        """The median radius of a sheet."""
+        return float(self.sheets.radius.median())
+
     def labels(self, x: Tensor) -> Tensor:
         """The nearest centre (n,) of points (n, D)."""
         centre = self.sheets.centre
@@ -74,10 +79,10 @@ class LocalPolynomialManifold(Manifold):
     def _tangent_basis(self, x: Tensor) -> Tensor:
         y = x.detach().double()
         chart = self.labels(y)
-        return self._basis(chart, self.sheets.encode(chart, y)).to(x.dtype)
+        return constant(self._basis(chart, self.sheets.encode(chart, y)).to(x.dtype), x, FRAMES)
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
-        return self._second_form(x).diagonal(dim1=-2, dim2=-1).sum(-1)
+        return constant(self._second_form(x).diagonal(dim1=-2, dim2=-1).sum(-1), x, CURVATURE)
 
     def _second_form(self, x: Tensor) -> Tensor:
         return self.tangent_and_second_form(x.detach().double())[1].to(x.dtype)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.neighbours import pairs_within
+from topogen.geometry.derivatives import FRAMES, constant
 from topogen.geometry.frames import determinant
 from topogen.geometry.newton import State, iterate
 from topogen.geometry.projection import Projection
@@ -129,6 +130,11 @@ class Atlas(Manifold):
     def orientable(self) -> bool | None:
         """What the shared sheet says; unknown on own sheets."""
         return None if self.sheet is None else self.sheet.orientable
+
+    @property
+    def unit(self) -> float:
+        """The median radius of a chart."""
+        return float(self.charts.radius.median())
 
     def tolerance(self, dtype: torch.dtype) -> float:
         """That of the sheet; on own sheets 1e-9 (float64) or 1e-5 of the median radius of a chart."""
@@ -248,7 +254,7 @@ class Atlas(Manifold):
         chart, z, found = self.encode(x)
         if not bool(found.all()):
             raise InvalidInputError(f"x: {int((~found).sum())} of {len(x)} points lie in no chart of {self!r}; project them first")
-        return self._own_frame(chart, z.detach()).to(x.dtype)
+        return constant(self._own_frame(chart, z).to(x.dtype), x, FRAMES)
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
         return super()._mean_curvature(x) if self.sheet is None else self.sheet.mean_curvature(x)

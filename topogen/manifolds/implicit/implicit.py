@@ -25,7 +25,7 @@ from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.geometry import constant_rank
 from topogen.geometry.constant_rank import Frame
 from topogen.geometry.curvature import second_fundamental_form
-from topogen.geometry.derivatives import Linear, differentiable_closest
+from topogen.geometry.derivatives import CURVATURE, FRAMES, Linear, constant, differentiable_closest
 from topogen.geometry.frames import apply, orthonormal, tilt
 from topogen.geometry.projection import Projection
 from topogen.manifolds.base import Manifold
@@ -104,6 +104,11 @@ class ImplicitManifold(Manifold):
     def orientable(self) -> bool | None:
         """True for a regular constraint, whose gradients orient the normal bundle; unknown otherwise."""
         return True if self.regular else None
+
+    @property
+    def unit(self) -> float:
+        """`scale`."""
+        return self.scale
 
     def tolerance(self, dtype: torch.dtype) -> float:
         """Kept residual up to which a point counts as on M: 1e-9 scale in float64, 1e-5 scale in float32."""
@@ -237,7 +242,7 @@ class ImplicitManifold(Manifold):
         return self._section.closest_point_derivative(x, z)
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
-        return _chunked_tensor(lambda part: kernel(self._exact_rows(part)), x.detach().double()).to(x.dtype)
+        return constant(_chunked_tensor(lambda part: kernel(self._exact_rows(part)), x.detach().double()).to(x.dtype), x, FRAMES)
 
     def _exact_rows(self, x: Tensor) -> Tensor:
         return self._section.rows(x)
@@ -248,7 +253,7 @@ class ImplicitManifold(Manifold):
     def _mean_curvature(self, x: Tensor) -> Tensor:
         """H = -Ds^+ tr_T D^2 s for a regular constraint; second differences of the closest point otherwise."""
         if self.outputs > self.codim:
-            return super()._mean_curvature(x.detach().double()).to(x.dtype)
+            return constant(super()._mean_curvature(x.detach().double()).to(x.dtype), x, CURVATURE)
         y = x.detach().double()
         at = constant_rank.frame(self._field, y, self.codim)
         basis = self._tangent_basis(y)
@@ -256,7 +261,7 @@ class ImplicitManifold(Manifold):
         bends = torch.stack(
             [constant_rank.shape_operator(self._field, y, outputs[:, i], basis).diagonal(dim1=-2, dim2=-1).sum(-1) for i in range(self.codim)], -1
         )
-        return -(at.right @ (bends / at.values).unsqueeze(-1)).squeeze(-1).to(x.dtype)
+        return constant(-apply(at.right, bends / at.values).to(x.dtype), x, CURVATURE)
 
     def _second_form(self, x: Tensor) -> Tensor:
         """II = -Ds^+ (T^t D^2 s T) for a regular constraint; differences of the tangent projectors otherwise."""
