@@ -25,7 +25,7 @@ from topogen.errors import NotSupportedError
 from topogen.geometry.frames import apply
 from topogen.geometry.projection import Projection
 
-__all__ = ["CURVATURE", "FRAMES", "Linear", "Sought", "constant", "differentiable_closest", "searched", "tangential", "with_jacobians"]
+__all__ = ["CURVATURE", "FRAMES", "NO_GRADIENT", "Linear", "Sought", "constant", "differentiable_closest", "searched", "tangential", "with_jacobians"]
 
 Linear = Callable[[Tensor], Tensor]
 """v (..., n, D) -> Dpi v (..., n, D) at n points."""
@@ -35,6 +35,7 @@ Sought = Callable[[Tensor], tuple[Projection, Linear]]
 Computed = Callable[..., tuple[Tensor, Callable[[], tuple[Tensor, ...]]]]
 """Plain tensors (n, D) -> a value (n, p) and the way to its Jacobians (n, p, D), one for each of them."""
 
+NO_GRADIENT = "log_prob: this density has no derivative in x; take differences of log_prob, or fit an energy to its samples"
 FRAMES = "tangent_basis: bases are found without their derivative in x; differentiate proju(x, u), which does not depend on the basis"
 CURVATURE = "curvature: it is found without its derivative in x; compute that by differences of curvature along M, or pass x.detach()"
 _STEP = 1e-3
