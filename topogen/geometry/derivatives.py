@@ -77,7 +77,7 @@ def tangential(x: Tensor, u: Tensor, basis: Callable[[Tensor], Tensor], form: Ca
 
 
 def searched(x: Tensor, search: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """Integers that a search among points gives: constants to every derivative, those of `torch.func` included, which hides the values of its tensors."""
+    """Integers or masks that a search among points gives, constants to every derivative; found below the transforms of `torch.func`, which hide values."""
     found: tuple[Tensor, ...] = _Search.apply(x, search)  # type: ignore[no-untyped-call]
     return found
 
@@ -271,6 +271,31 @@ class _Constant(torch.autograd.Function):
         return tangent
 
 
+class _Late(torch.autograd.Function):
+    """(compute, reason, inputs) -> what `compute` gives, as a constant that must not be differentiated; it is called below every transform of `torch.func`."""
+
+    @staticmethod
+    def forward(compute: Callable[[], Tensor], reason: str, *inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            return compute().clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.reason = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        raise NotSupportedError(ctx.reason)
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise NotSupportedError(ctx.reason)
+
+    @staticmethod
+    def vmap(*_: Any) -> Any:
+        raise NotSupportedError(_ROWS)
+
+
 class _Known:
     """What was computed from plain tensors, and the Jacobians there."""
 
@@ -313,9 +338,8 @@ class _FirstOrder(torch.autograd.Function):
 
 def _fixed(ctx: Any) -> list[Tensor]:
     """The Jacobians, which must not be differentiated in any of the inputs."""
-    with torch.no_grad():
-        rows: tuple[Tensor, ...] = ctx.known.jacobians()
-    return [functools.reduce(lambda part, x: constant(part, x, ctx.reason), ctx.saved_tensors, part) for part in rows]
+    count = len(ctx.saved_tensors)
+    return [_Late.apply(lambda i=i: ctx.known.jacobians()[i], ctx.reason, *ctx.saved_tensors) for i in range(count)]  # type: ignore[no-untyped-call]
 
 
 class _Frames:
@@ -357,22 +381,23 @@ class _Tangential(torch.autograd.Function):
         if grad is None:
             return None, None, None
         x, u = ctx.saved_tensors
-        basis = constant(ctx.frames.basis, x, _TANGENTIAL)
+        basis = _Late.apply(lambda: ctx.frames.basis, _TANGENTIAL, x)  # type: ignore[no-untyped-call]
         along = apply(basis.mT, grad)
         if not ctx.needs_input_grad[0]:
             return None, apply(basis, along), None
-        form = constant(ctx.frames.form, x, _TANGENTIAL)
+        form = _Late.apply(lambda: ctx.frames.form, _TANGENTIAL, x)  # type: ignore[no-untyped-call]
         turn = _paired(form, apply(basis.mT, u), grad) + _paired(form, along, u)
         return apply(basis, turn), apply(basis, along), None
 
     @staticmethod
     def jvp(ctx: Any, x_tangent: Tensor | None, u_tangent: Tensor | None, _: Any) -> Tensor:
         x, u = ctx.saved_tensors
-        basis = constant(ctx.frames.basis, x, _TANGENTIAL)
+        basis = _Late.apply(lambda: ctx.frames.basis, _TANGENTIAL, x)  # type: ignore[no-untyped-call]
         total = torch.zeros_like(u) if u_tangent is None else apply(basis, apply(basis.mT, u_tangent))
         if x_tangent is None:
             return total
-        form, along = constant(ctx.frames.form, x, _TANGENTIAL), apply(basis.mT, x_tangent)
+        form = _Late.apply(lambda: ctx.frames.form, _TANGENTIAL, x)  # type: ignore[no-untyped-call]
+        along = apply(basis.mT, x_tangent)
         bent = ((form @ along[:, None, :, None]).squeeze(-1) @ apply(basis.mT, u).unsqueeze(-1)).squeeze(-1)
         return total + bent + apply(basis, _paired(form, along, u))
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.neighbours import pairs_within
-from topogen.geometry.derivatives import FRAMES, constant
+from topogen.geometry.derivatives import FRAMES, constant, searched
 from topogen.geometry.frames import determinant
 from topogen.geometry.newton import State, iterate
 from topogen.geometry.projection import Projection
@@ -242,11 +242,19 @@ class Atlas(Manifold):
     def _project(self, x: Tensor) -> Projection:
         if self.sheet is None:
             found = closest_on_charts(self.charts, x, self.tau, self.tolerance(torch.float64))
-            return found if self.gate is None else replace(found, converged=found.converged & self._within(found.points.detach().double()))
+            if self.gate is None:
+                return found
+            (within,) = searched(found.points, lambda z: (self._within(z.double()),))
+            return replace(found, converged=found.converged & within)
         found = self.sheet.project(x)
-        held = torch.zeros(len(x), dtype=torch.bool)
-        held[self.members(found.points).row] = True
+        (held,) = searched(found.points, lambda z: (self._held(z),))
         return Projection(found.points, found.residual, found.converged & held, found.iterations)
+
+    def _held(self, x: Tensor) -> Tensor:
+        """Mask (n,) of the points (n, D) that some chart holds."""
+        held = torch.zeros(len(x), dtype=torch.bool)
+        held[self.members(x).row] = True
+        return held
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
         if self.sheet is not None:
