@@ -173,11 +173,14 @@ class _Turned(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.finder = inputs[2]
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs[:2])
         ctx.save_for_forward(*inputs[:2])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
+        if grad is None:
+            return None, None, None
         x, v = ctx.saved_tensors
         first = _summed(_Bent.apply(x, v, grad, ctx.finder), x) if ctx.needs_input_grad[0] else None  # type: ignore[no-untyped-call]
         return first, _Turned.apply(x, grad, ctx.finder), None  # type: ignore[no-untyped-call]
@@ -198,7 +201,7 @@ class _Turned(torch.autograd.Function):
 
 
 class _Bent(torch.autograd.Function):
-    """(x, v, w) -> D^2pi(x)[v, w]; its own derivatives are not known."""
+    """(x, v, w) -> D^2pi(x)[v, w]; symmetric and linear in v and w, its derivative in x is not known."""
 
     @staticmethod
     def forward(x: Tensor, v: Tensor, w: Tensor, finder: _Finder) -> Tensor:
@@ -206,15 +209,31 @@ class _Bent(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        pass
+        ctx.finder = inputs[3]
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs[:3])
+        ctx.save_for_forward(*inputs[:3])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        raise NotSupportedError(_THIRD)
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return None, None, None, None
+        if ctx.needs_input_grad[0]:
+            raise NotSupportedError(_THIRD)
+        x, v, w = ctx.saved_tensors
+        return None, _Bent.apply(x, grad, w, ctx.finder), _Bent.apply(x, v, grad, ctx.finder), None  # type: ignore[no-untyped-call]
 
     @staticmethod
-    def jvp(ctx: Any, *_: Any) -> Any:
-        raise NotSupportedError(_THIRD)
+    def jvp(ctx: Any, x_tangent: Tensor | None, v_tangent: Tensor | None, w_tangent: Tensor | None, _: Any) -> Tensor:
+        if x_tangent is not None:
+            raise NotSupportedError(_THIRD)
+        x, v, w = ctx.saved_tensors
+        total = torch.zeros_like(v)
+        if v_tangent is not None:
+            total = total + _Bent.apply(x, v_tangent, w, ctx.finder)  # type: ignore[no-untyped-call]
+        if w_tangent is not None:
+            total = total + _Bent.apply(x, v, w_tangent, ctx.finder)  # type: ignore[no-untyped-call]
+        return total
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, v: Tensor, w: Tensor, finder: _Finder) -> tuple[Tensor, int]:
@@ -222,7 +241,10 @@ class _Bent(torch.autograd.Function):
 
 
 _ROWS = "vmap: manifolds take points in batches already; pass rows (n, D) without vmap"
-_THIRD = "project: closest points have derivatives up to the second order; compute third ones by differences"
+_THIRD = (
+    "project: closest points have derivatives up to the second order; compute third ones by differences, and products with a Hessian by"
+    " torch.func.jvp of torch.func.grad, as torch.autograd.functional.hvp passes through a third one"
+)
 
 
 def _batched(call: Callable[..., Tensor], size: int, in_dims: tuple[Any, ...], x: Tensor, *vectors: Tensor) -> tuple[Tensor, int]:

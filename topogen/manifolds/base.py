@@ -29,7 +29,7 @@ from topogen.geometry.derivatives import CURVATURE, constant, tangential, with_j
 from topogen.geometry.exponential_map import differentials, exponential_map, transported
 from topogen.geometry.frames import apply, complement
 from topogen.geometry.projection import Projection
-from topogen.manifolds.geodesic_solver import GeodesicSolver, solver_near
+from topogen.manifolds.geodesic_solver import GeodesicSolver, distance, logarithm, solver_near
 
 if TYPE_CHECKING:
     from topogen.manifolds.atlas.graph_charts import Charts
@@ -267,11 +267,11 @@ class Manifold(geoopt.Manifold):
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Geodesic distances (...) of points x and y (..., D) of M, by `GeodesicSolver.dist`; infinite where no path was found."""
-        return solver_near(self, x, y).dist(x, y, keepdim=keepdim)
+        return distance(self, lambda a, b: solver_near(self, a, b), x, y, keepdim=keepdim)
 
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         """Velocities (..., D) at x with expmap(x, logmap(x, y)) = y and length dist(x, y), by `GeodesicSolver.logmap`; NaN where no path was found."""
-        return solver_near(self, x, y).logmap(x, y)
+        return logarithm(self, lambda a, b: solver_near(self, a, b), x, y)
 
     def geodesic(self, x: Tensor, y: Tensor, n_nodes: int = 33) -> Tensor:
         """`n_nodes` points (..., n_nodes, D), ends included, at equal steps of length along the shortest geodesics from x to y (..., D)."""

@@ -26,7 +26,7 @@ from topogen.geometry.path_graph import PathGraph, path_graph
 from topogen.geometry.paths import Paths, PathSurface, along, end_directions, minimal_paths
 from topogen.geometry.projection import Projection
 
-__all__ = ["Embedded", "GeodesicSolver", "checked_pair", "finite", "solver_near", "surroundings"]
+__all__ = ["Embedded", "GeodesicSolver", "checked_pair", "distance", "finite", "logarithm", "solver_near", "surroundings"]
 
 _NODES = (9, 17, 33, 65)
 _SECOND = "logmap, dist: geodesics have first derivatives in their ends only; compute second ones by differences"
@@ -56,6 +56,10 @@ class Embedded(Protocol):
     def known_points(self) -> Tensor | None:
         """Points (n, D) that cover M, where they are known."""
         ...
+
+
+SolverFor = Callable[[Tensor, Tensor], "GeodesicSolver"]
+"""Points x and y (n, D) -> the solver to ask."""
 
 
 class GeodesicSolver:
@@ -108,16 +112,7 @@ class GeodesicSolver:
         The derivatives are the unit tangents at the ends (first variation of length), zero where the distance is zero or infinite. A second one raises
         NotSupportedError.
         """
-        x, y = checked_pair(self.manifold, x, y)
-
-        def compute(a: Tensor, b: Tensor) -> tuple[Tensor, Callable[[], tuple[Tensor, ...]]]:
-            paths = self.paths(a, b)
-            return paths.lengths.unsqueeze(-1), lambda: tuple(
-                _units(v).nan_to_num().unsqueeze(-2) for v in (-self._log(a, b, paths), self._arrival(a, b, paths))
-            )
-
-        length = with_jacobians(compute, (self._rows(x), self._rows(y)), _SECOND).to(x.dtype).reshape(x.shape[:-1])
-        return length.unsqueeze(-1) if keepdim else length
+        return distance(self.manifold, lambda *_: self, x, y, keepdim=keepdim)
 
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         """Initial velocities (..., D) at x of the shortest geodesics that reach y (..., D) after unit time; NaN where no path was found.
@@ -125,16 +120,7 @@ class GeodesicSolver:
         Newton's method on the exponential map is kept per pair as far as it comes nearer to y; between conjugate points the curve's own direction stands.
         Differentiable in x and y along M; a second derivative raises NotSupportedError.
         """
-        x, y = checked_pair(self.manifold, x, y)
-
-        def compute(a: Tensor, b: Tensor) -> tuple[Tensor, Callable[[], tuple[Tensor, ...]]]:
-            velocity = self._log(a, b, self.paths(a, b))
-            return velocity, lambda: self._log_jacobians(a, velocity)
-
-        return with_jacobians(compute, (self._rows(x), self._rows(y)), _SECOND).reshape(x.shape).to(x.dtype)
-
-    def _rows(self, x: Tensor) -> Tensor:
-        return x.double().reshape(-1, x.shape[-1])
+        return logarithm(self.manifold, lambda *_: self, x, y)
 
     def _log(self, x: Tensor, y: Tensor, paths: Paths) -> Tensor:
         """log_x(y) (n, D) float64, NaN where there is no path."""
@@ -213,6 +199,35 @@ class GeodesicSolver:
 
     def __repr__(self) -> str:
         return f"GeodesicSolver({self.manifold!r}, points={len(self.graph.points)}, spacing={self.graph.spacing:.3g})"
+
+
+def distance(manifold: Embedded, solver: SolverFor, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+    """`GeodesicSolver.dist` by the solver that is found for the plain points."""
+    x, y = checked_pair(manifold, x, y)
+
+    def compute(a: Tensor, b: Tensor) -> tuple[Tensor, Callable[[], tuple[Tensor, ...]]]:
+        by = solver(a, b)
+        paths = by.paths(a, b)
+        return paths.lengths.unsqueeze(-1), lambda: (_slopes(-by._log(a, b, paths)), _slopes(by._arrival(a, b, paths)))
+
+    length = with_jacobians(compute, (_rows(x), _rows(y)), _SECOND).to(x.dtype).reshape(x.shape[:-1])
+    return length.unsqueeze(-1) if keepdim else length
+
+
+def logarithm(manifold: Embedded, solver: SolverFor, x: Tensor, y: Tensor) -> Tensor:
+    """`GeodesicSolver.logmap` by the solver that is found for the plain points."""
+    x, y = checked_pair(manifold, x, y)
+
+    def compute(a: Tensor, b: Tensor) -> tuple[Tensor, Callable[[], tuple[Tensor, ...]]]:
+        by = solver(a, b)
+        velocity = by._log(a, b, by.paths(a, b))
+        return velocity, lambda: by._log_jacobians(a, velocity)
+
+    return with_jacobians(compute, (_rows(x), _rows(y)), _SECOND).reshape(x.shape).to(x.dtype)
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.double().reshape(-1, x.shape[-1])
 
 
 class _Kept(NamedTuple):
