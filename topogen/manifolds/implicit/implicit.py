@@ -6,7 +6,8 @@ equation T^t (x - z) = 0, together for learned constraints, so that the result i
 
     Dz = T (1 + S)^-1 T^t,      S = T^t (lambda . D^2 s) T,   x - z = Ds^t lambda.
 
-All arithmetic is float64 whatever the network was trained in. Every tolerance is about the kept residual |s|; the full residual |F|, the gap
+All arithmetic is float64 whatever the network was trained in. Every tolerance is about the kept residual |S_r^-1 U_r^t F|, the distance from M to first
+order, which does not depend on a factor of F; the full residual |F|, the gap
 of the spectrum and the tilt between the tangents of s and those of the truncated J are reported per point.
 Boumal (2023), An Introduction to Optimization on Smooth Manifolds; Foote (1984), Regularity of the distance function.
 """
@@ -111,7 +112,7 @@ class ImplicitManifold(Manifold):
         return self.scale
 
     def tolerance(self, dtype: torch.dtype) -> float:
-        """Kept residual up to which a point counts as on M: 1e-9 scale in float64, 1e-5 scale in float32."""
+        """Kept residual (data units) up to which a point counts as on M: 1e-9 scale in float64, 1e-5 scale in float32."""
         return self.scale * super().tolerance(dtype)
 
     def value(self, x: Tensor) -> Tensor:
@@ -135,7 +136,7 @@ class ImplicitManifold(Manifold):
         return values[..., self.codim - 1] / values[..., self.codim].clamp_min(torch.finfo(values.dtype).tiny)
 
     def kept_residual(self, x: Tensor) -> Tensor:
-        """|s(x)| (...), the residual every tolerance is about."""
+        """Distance (...) of points from M to first order, |S_r^-1 U_r^t F|: the residual every tolerance is about."""
         return _chunked_tensor(self._section.residual, self.as_rows(x).detach().double()).reshape(x.shape[:-1]).to(x.dtype)
 
     def full_residual(self, x: Tensor) -> Tensor:
@@ -152,7 +153,7 @@ class ImplicitManifold(Manifold):
         values = self.spectrum(x)
         if values.shape[-1] == 1:
             return torch.full(x.shape[:-1], self.ambient_dim - 1, dtype=torch.int64, device=x.device)
-        floor = values[..., :1].clamp_min(1e-6) * 1e-3
+        floor = values[..., :1].clamp_min(torch.finfo(values.dtype).tiny) * 1e-3
         values = torch.maximum(values, floor)
         padded = torch.cat([values, floor], -1) if values.shape[-1] < self.ambient_dim else values
         rank = (padded[..., :-1] / padded[..., 1:]).argmax(-1) + 1
@@ -281,7 +282,7 @@ class ImplicitManifold(Manifold):
         return anchors if torch.is_tensor(anchors) else None
 
     def section(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The kept section s (n, r) and Pi_r J (n, r, D) at points (n, D), in coordinates of U_r (F and J for a regular constraint); NaN off the domain."""
+        """The kept section s (n, r) and its rows (n, r, D) at points (n, D), scaled so that |s| is the distance to first order; NaN off the domain."""
         return self._section.kept(y)
 
     def extra_repr(self) -> str:
