@@ -22,7 +22,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.dimension import AffineHull, DimensionEstimate, affine_hull, estimate_dimension
 from topogen.geometry.clouds.neighbours import components, nearest
-from topogen.geometry.clouds.point_clouds import LOCAL_ROWS, random_rows
+from topogen.geometry.clouds.point_clouds import LOCAL_ROWS, check_scale, random_rows
 from topogen.geometry.clouds.scales import PLANE_NEIGHBOURS, Scales, boundary_points, estimate_scales
 from topogen.points import clean
 from topogen.points.cleaning import Repairs
@@ -118,6 +118,7 @@ def inspect(
     """
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
     cloud, repairs = clean(points)
+    check_scale(cloud)
     _check(len(cloud), cloud.shape[1], dim)
     form = _form(cloud, dim, generator)
     topology = homology(form.inside, dim=form.dim, fields=tuple(fields), closed=form.closed, budget=budget, generator=generator)
