@@ -167,7 +167,9 @@ def newton(field: Field, x: Tensor, rank: int, tolerance: float, max_iterations:
     found = iterate(step, start, max_iterations=max_iterations, active=_unsolved(start, tolerance))
     points, residual, move = found.state
     distance = torch.where(torch.isfinite(residual), move.norm(dim=-1), torch.inf)
-    return Projection(points, distance, distance <= tolerance, found.steps)
+    converged = distance <= tolerance
+    # The step that showed how near they are is known already: taking it leaves its square.
+    return Projection(torch.where(converged.unsqueeze(-1), points + move, points), distance, converged, found.steps)
 
 
 def _unsolved(state: State, tolerance: float) -> Tensor:
