@@ -146,7 +146,13 @@ def _score(options: Namespace, say: Say) -> Answer:
     text += f"; the points are {distance['mean']:.3g} off the manifold on average, {distance['largest']:.3g} at most"
     text += f"; {beyond} are beyond its reach, have no one closest point, and are not in the mean" if beyond else ""
     text += f"; {impossible} lie where the density is 0 and are not in the mean" if impossible else ""
-    document = {"mean_log_density": mean, "standard_error": error, "scored": int(on.sum()), "unprojected": unprojected, "zero_density": impossible}
+    document: dict[str, object] = {
+        "mean_log_density": mean,
+        "standard_error": error,
+        "scored": int(on.sum()),
+        "unprojected": unprojected,
+        "zero_density": impossible,
+    }
     document |= {"beyond_reach": beyond, "distance": distance}
     entry = DENSITIES.covering(model.distribution)
     facts = DensityFacts() if entry is None else entry.facts(model.distribution)

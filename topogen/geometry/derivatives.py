@@ -25,7 +25,7 @@ from topogen.errors import NotSupportedError
 from topogen.geometry.frames import apply
 from topogen.geometry.projection import Projection
 
-__all__ = ["CURVATURE", "FRAMES", "NO_GRADIENT", "Linear", "Sought", "constant", "differentiable_closest", "searched", "tangential", "with_jacobians"]
+__all__ = ["CURVATURE", "FRAMES", "NO_GRADIENT", "Linear", "Sought", "underived", "differentiable_closest", "searched", "tangential", "with_jacobians"]
 
 Linear = Callable[[Tensor], Tensor]
 """v (..., n, D) -> Dpi v (..., n, D) at n points."""
@@ -51,7 +51,7 @@ def differentiable_closest(x: Tensor, find: Sought, unit: float) -> Projection:
     return Projection(points, residual, converged, iterations)
 
 
-def constant(value: Tensor, x: Tensor, reason: str) -> Tensor:
+def underived(value: Tensor, x: Tensor, reason: str) -> Tensor:
     """`value`, computed from x without its derivative: asking for the derivative in x raises NotSupportedError with `reason`."""
     found: Tensor = _Constant.apply(value.detach(), x, reason)  # type: ignore[no-untyped-call]
     return found

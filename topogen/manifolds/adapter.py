@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError, NotSupportedError
-from topogen.geometry.derivatives import FRAMES, constant
+from topogen.geometry.derivatives import FRAMES, underived
 from topogen.manifolds.base import Manifold, Projection
 
 __all__ = ["adapt"]
@@ -63,7 +63,7 @@ class _Adapted(Manifold):
                 f"{self.adapted.name}: proju is no orthogonal projector of rank dim = {self.dim} (singular values off by {off:.2g});"
                 " check dim, or the manifold is not embedded in R^D"
             )
-        return constant(u[:, :, : self.dim], x, FRAMES)
+        return underived(u[:, :, : self.dim], x, FRAMES)
 
     def extra_repr(self) -> str:
         return f"{self.adapted.name}, dim={self.dim}, ambient_dim={self.ambient_dim}"

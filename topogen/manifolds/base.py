@@ -25,7 +25,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError, NotSupportedError, ProjectionError
 from topogen.geometry.curvature import divergence, gauss_curvature, mean_curvature, second_fundamental_form
-from topogen.geometry.derivatives import CURVATURE, constant, tangential, with_jacobians
+from topogen.geometry.derivatives import CURVATURE, tangential, underived, with_jacobians
 from topogen.geometry.exponential_map import differentials, exponential_map, transported
 from topogen.geometry.frames import apply, complement
 from topogen.geometry.projection import Projection
@@ -189,7 +189,7 @@ class Manifold(geoopt.Manifold):
     def second_fundamental_form(self, x: Tensor) -> Tensor:
         """II (..., D, d, d) at points (..., D) of M, in the basis `tangent_basis(x)`: the normal acceleration of curves."""
         form = self._second_form(self.as_rows(x).detach().double()).reshape(*x.shape, self.dim, self.dim).to(x.dtype)
-        return constant(form, x, CURVATURE)
+        return underived(form, x, CURVATURE)
 
     def tangent_and_mean_curvature(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Tangent bases (n, D, d) and mean curvature vectors (n, D) at points (n, D) of M; override where they come cheaper together."""
@@ -295,7 +295,7 @@ class Manifold(geoopt.Manifold):
         if self.dim != 2:
             raise NotSupportedError(f"gauss_curvature: defined on surfaces, {self!r} has dimension {self.dim}; use mean_curvature")
         found = gauss_curvature(self._second_form(self.as_rows(x).detach().double())).reshape(x.shape[:-1]).to(x.dtype)
-        return constant(found, x, CURVATURE)
+        return underived(found, x, CURVATURE)
 
     def coordinates(self, x: Tensor) -> Tensor:
         """The coordinates (..., m) of points x (..., D) that `core` is given in; the points themselves where there is none."""

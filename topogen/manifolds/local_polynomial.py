@@ -17,7 +17,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.neighbours import Tree, local_pca, nearest
-from topogen.geometry.derivatives import CURVATURE, FRAMES, constant, searched
+from topogen.geometry.derivatives import CURVATURE, FRAMES, searched, underived
 from topogen.geometry.projection import Projection
 from topogen.manifolds.atlas.graph_charts import GraphCharts, fit_heights
 from topogen.manifolds.base import Manifold
@@ -79,10 +79,10 @@ class LocalPolynomialManifold(Manifold):
     def _tangent_basis(self, x: Tensor) -> Tensor:
         y = x.detach().double()
         chart = self.labels(y)
-        return constant(self._basis(chart, self.sheets.encode(chart, y)).to(x.dtype), x, FRAMES)
+        return underived(self._basis(chart, self.sheets.encode(chart, y)).to(x.dtype), x, FRAMES)
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
-        return constant(self._second_form(x).diagonal(dim1=-2, dim2=-1).sum(-1), x, CURVATURE)
+        return underived(self._second_form(x).diagonal(dim1=-2, dim2=-1).sum(-1), x, CURVATURE)
 
     def _second_form(self, x: Tensor) -> Tensor:
         return self.tangent_and_second_form(x.detach().double())[1].to(x.dtype)

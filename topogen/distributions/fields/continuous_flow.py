@@ -20,7 +20,7 @@ from torch.distributions import Distribution, constraints
 from topogen.distributions.fields.components import Base
 from topogen.distributions.fields.vector_field import FieldNetwork
 from topogen.errors import InvalidInputError
-from topogen.geometry.derivatives import NO_GRADIENT, constant
+from topogen.geometry.derivatives import NO_GRADIENT, underived
 from topogen.geometry.field_integration import Drift, IntegratedField, integrate_field
 from topogen.manifolds.base import Manifold
 
@@ -99,7 +99,7 @@ class ContinuousFlow(Distribution, abc.ABC):
         density = torch.full((len(flat),), -torch.inf, dtype=torch.float64)
         on = found.converged.reshape(-1)
         density[on] = self.log_density(flat[on], None if context is None else context[on])
-        return constant(density.reshape(value.shape[:-1]).to(value.dtype), value, NO_GRADIENT)
+        return underived(density.reshape(value.shape[:-1]).to(value.dtype), value, NO_GRADIENT)
 
     def log_density(self, points: Tensor, context: Tensor | None = None) -> Tensor:
         """log p (n,) at points (n, D) float64 that are on M."""
@@ -110,7 +110,7 @@ class ContinuousFlow(Distribution, abc.ABC):
             # The divergence was gathered from the data to the base: minus what it is on the way back.
             logs = self.base.log_density(flown.points, _rows(context, rows)) + flown.divergence
             parts.append(torch.where(flown.ok, logs, -torch.inf))
-        return constant(torch.cat(parts) if parts else points.new_zeros(0), points, NO_GRADIENT)
+        return underived(torch.cat(parts) if parts else points.new_zeros(0), points, NO_GRADIENT)
 
     def _flown(
         self, x: Tensor, begin: float, end: float, context: Tensor | None, guidance: float, *, divergence: bool = False, steps: int | None = None

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.neighbours import pairs_within
-from topogen.geometry.derivatives import FRAMES, constant, searched
+from topogen.geometry.derivatives import FRAMES, searched, underived
 from topogen.geometry.frames import determinant
 from topogen.geometry.newton import State, iterate
 from topogen.geometry.projection import Projection
@@ -262,7 +262,7 @@ class Atlas(Manifold):
         chart, z, found = self.encode(x)
         if not bool(found.all()):
             raise InvalidInputError(f"x: {int((~found).sum())} of {len(x)} points lie in no chart of {self!r}; project them first")
-        return constant(self._own_frame(chart, z).to(x.dtype), x, FRAMES)
+        return underived(self._own_frame(chart, z).to(x.dtype), x, FRAMES)
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
         return super()._mean_curvature(x) if self.sheet is None else self.sheet.mean_curvature(x)

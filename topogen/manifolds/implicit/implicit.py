@@ -26,7 +26,7 @@ from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.geometry import constant_rank
 from topogen.geometry.constant_rank import Frame
 from topogen.geometry.curvature import second_fundamental_form
-from topogen.geometry.derivatives import CURVATURE, FRAMES, Linear, constant, differentiable_closest
+from topogen.geometry.derivatives import CURVATURE, FRAMES, Linear, differentiable_closest, underived
 from topogen.geometry.frames import apply, orthonormal, tilt
 from topogen.geometry.projection import Projection
 from topogen.manifolds.base import Manifold
@@ -243,7 +243,7 @@ class ImplicitManifold(Manifold):
         return self._section.closest_point_derivative(x, z)
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
-        return constant(_chunked_tensor(lambda part: kernel(self._exact_rows(part)), x.detach().double()).to(x.dtype), x, FRAMES)
+        return underived(_chunked_tensor(lambda part: kernel(self._exact_rows(part)), x.detach().double()).to(x.dtype), x, FRAMES)
 
     def _exact_rows(self, x: Tensor) -> Tensor:
         return self._section.rows(x)
@@ -254,7 +254,7 @@ class ImplicitManifold(Manifold):
     def _mean_curvature(self, x: Tensor) -> Tensor:
         """H = -Ds^+ tr_T D^2 s for a regular constraint; second differences of the closest point otherwise."""
         if self.outputs > self.codim:
-            return constant(super()._mean_curvature(x.detach().double()).to(x.dtype), x, CURVATURE)
+            return underived(super()._mean_curvature(x.detach().double()).to(x.dtype), x, CURVATURE)
         y = x.detach().double()
         at = constant_rank.frame(self._field, y, self.codim)
         basis = self._tangent_basis(y)
@@ -262,7 +262,7 @@ class ImplicitManifold(Manifold):
         bends = torch.stack(
             [constant_rank.shape_operator(self._field, y, outputs[:, i], basis).diagonal(dim1=-2, dim2=-1).sum(-1) for i in range(self.codim)], -1
         )
-        return constant(-apply(at.right, bends / at.values).to(x.dtype), x, CURVATURE)
+        return underived(-apply(at.right, bends / at.values).to(x.dtype), x, CURVATURE)
 
     def _second_form(self, x: Tensor) -> Tensor:
         """II = -Ds^+ (T^t D^2 s T) for a regular constraint; differences of the tangent projectors otherwise."""

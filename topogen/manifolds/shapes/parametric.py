@@ -19,7 +19,7 @@ import math
 import torch
 from torch import Tensor
 
-from topogen.geometry.derivatives import CURVATURE, FRAMES, Linear, constant, differentiable_closest
+from topogen.geometry.derivatives import CURVATURE, FRAMES, Linear, differentiable_closest, underived
 from topogen.manifolds.base import Projection
 from topogen.manifolds.shapes.base import Shape, sample_by_rejection, uniform
 from topogen.manifolds.shapes.closest import ParameterGrid, nearest_parameters, nearest_points
@@ -74,7 +74,7 @@ class ParametricShape(Shape):
         return Projection(points, residual, residual <= self.tolerance(torch.float64), steps), derivative
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
-        return constant(self._frame(self.jet(self._parameters_on(_exactly(x.detach())))[1]).to(x), x, FRAMES)
+        return underived(self._frame(self.jet(self._parameters_on(_exactly(x.detach())))[1]).to(x), x, FRAMES)
 
     def _frame(self, first: Tensor) -> Tensor:
         left: Tensor = torch.linalg.svd(first, full_matrices=False)[0]
@@ -85,7 +85,7 @@ class ParametricShape(Shape):
         basis = self._frame(first)
         inverse: Tensor = torch.linalg.pinv(first.mT @ first, hermitian=True, rtol=1e-10)
         total = (second * inverse.unsqueeze(1)).sum((-1, -2))
-        return constant((total - (basis @ (basis.mT @ total.unsqueeze(-1))).squeeze(-1)).to(x), x, CURVATURE)
+        return underived((total - (basis @ (basis.mT @ total.unsqueeze(-1))).squeeze(-1)).to(x), x, CURVATURE)
 
     def _sample(self, n: int, generator: torch.Generator | None) -> Tensor:
         return self.embed(sample_by_rejection(n, generator, lambda k: self._uniform_parameters(k, generator), lambda u: self.density(u) / self._density_bound))
