@@ -22,7 +22,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.dimension import AffineHull, DimensionEstimate, affine_hull, estimate_dimension
 from topogen.geometry.clouds.neighbours import nearest
-from topogen.geometry.clouds.point_clouds import LOCAL_ROWS, random_rows
+from topogen.geometry.clouds.point_clouds import LOCAL_ROWS, check_scale, random_rows
 from topogen.geometry.clouds.sampling_density import LONELY, UNEVEN, sampling_density
 from topogen.geometry.clouds.scales import PLANE_NEIGHBOURS, Scales, boundary_points, estimate_scales
 from topogen.geometry.clouds.strays import graph_neighbours, pieces, stray_rows
@@ -119,6 +119,7 @@ def inspect(
     """
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
     cloud, repairs = clean(points)
+    check_scale(cloud)
     cloud, strays = without_strays(cloud, points)
     _check(len(cloud), cloud.shape[1], dim)
     form = _form(cloud, dim, generator)

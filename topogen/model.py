@@ -21,6 +21,8 @@ from topogen.distributions.energy.energy import Energy
 from topogen.entry_tables import Table
 from topogen.errors import CheckpointError, InvalidInputError, NotSupportedError
 from topogen.geometry.clouds.dimension import affine_hull
+from topogen.geometry.clouds.point_clouds import check_scale, even_rows
+from topogen.geometry.clouds.reach import reach_from
 from topogen.inspection import Inspection, inspect, without_strays
 from topogen.learning.base import FittedManifold, ManifoldKind, ManifoldRequest
 from topogen.learning.manifold_table import MANIFOLDS
@@ -36,6 +38,7 @@ __all__ = ["Model", "fit", "load"]
 DEFAULT_MANIFOLD, DEFAULT_DENSITY = "implicit", "uniform"
 CONSTRAINTS = ("auto", "local", "neural")
 _ANCHORS = 20_000
+_REACH_ANCHORS = 4000
 # Above so many coordinates a cloud is learned in those of its affine hull; below, the linear directions beyond it cost little.
 _WIDE = 20
 
@@ -68,9 +71,28 @@ class Model:
         return drawn
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log density (...) at the projection of x (..., D) onto M, with respect to the d-dimensional volume (Hausdorff) measure of M, in data units."""
+        """Log density (...) at the projection of x (..., D) onto M, with respect to the d-dimensional volume (Hausdorff) measure of M, in data units.
+
+        -inf where x has no projection, and where it is `beyond_reach`, so that its closest point is one of many or says little of x.
+        """
         density: Tensor = self.distribution.log_prob(x)
-        return density
+        return torch.where(self.beyond_reach(x), -torch.inf, density)
+
+    @torch.no_grad()
+    def beyond_reach(self, x: Tensor) -> Tensor:
+        """Mask (...) of the points x (..., D) as far from M as the reach at their closest point z (Federer 1959), or farther.
+
+        The reach at z, inf over the anchors a of |a - z|^2 / (2 dist(a - z, T_zM)), is the radius of the largest ball that touches M in z and holds no
+        anchor: at least that far from z another point of M may be as near.
+        """
+        flat = x.detach().double().reshape(-1, x.shape[-1])
+        found = self.manifold.project(flat)
+        on, beyond = found.converged, torch.zeros(len(flat), dtype=torch.bool)
+        if self.anchors.shape[0] > 1 and bool(on.any()):
+            foot = found.points[on]
+            others = self.anchors[even_rows(len(self.anchors), _REACH_ANCHORS)]
+            beyond[on] = (flat[on] - foot).norm(dim=1) >= reach_from(foot, self.manifold.tangent_basis(foot), others)
+        return beyond.reshape(x.shape[:-1])
 
     def tilt(self, energy: Callable[[Tensor], Tensor]) -> Model:
         """The model with density proportional to its own times exp(-energy); `energy` maps rows (n, D) float64 on M to (n,)."""
@@ -149,9 +171,10 @@ def fit(
     entry, kind = _density_called(density), _kind_called(manifold)
     _check_constraint(constraint, kind)
     generator = torch.Generator().manual_seed(seed) if generator is None else generator
-    # a context has a row for every point
-    cloud, strays = (clean(points)[0], ()) if context is not None else without_strays(clean(points)[0], points)
-    cloud = cloud.cpu()
+    cloud = clean(points)[0].cpu()
+    check_scale(cloud)
+    # A context has a row for every point.
+    cloud, strays = (cloud, ()) if context is not None else without_strays(cloud, points)
     context = _context_of(context, points, entry)
     file = None if checkpoint is None else Path(checkpoint)
     if isinstance(kind, Manifold):

@@ -20,8 +20,15 @@ from topogen.points import write
 SEEN: dict[pathlib.Path, str] = {cloud.file: name for name, cloud in reversed(CLOUDS.items()) if "told" not in name and cloud.true is not False}
 LIMIT = 900
 COLUMNS = ("name", "n", "ambient", "dim", "constraint", "held_out_pct", "verdict", "label", "betti_2", "cpu_seconds", "peak_gb")
-_MEASURED = f"import resource, sys; resource.setrlimit(resource.RLIMIT_CPU, ({LIMIT}, {LIMIT + 9})); from topogen.command.main import main; c = main(sys.argv[1:]); u = resource.getrusage(resource.RUSAGE_SELF);\
- print('cost', u.ru_utime + u.ru_stime, u.ru_maxrss / 1e6, file=sys.stderr); sys.exit(c)"
+_MEASURED = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_CPU, ({LIMIT}, {LIMIT + 9}))
+from topogen.command.main import main
+code = main(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_SELF)
+print("cost", used.ru_utime + used.ru_stime, used.ru_maxrss / 1e6, file=sys.stderr)
+sys.exit(code)
+"""
 
 
 def measure(path: pathlib.Path, folder: pathlib.Path, options: tuple[str, ...] = ()) -> Row:

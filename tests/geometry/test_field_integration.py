@@ -14,7 +14,7 @@ def onto_circle(x):
     return x / length, length[:, 0] > 1e-6
 
 
-def turning(x, time):
+def turning(x, time, rows):
     """A turn with speed cos(angle), which gathers points at angle pi / 2: div = -sin(angle) per unit length."""
     tangent = torch.stack([-x[:, 1], x[:, 0]], 1)
     return x[:, :1] * tangent, -x[:, 1]
@@ -53,7 +53,7 @@ def test_a_tighter_tolerance_takes_more_evaluations():
 
 
 def test_lost_points_are_data():
-    def drifting(x, time):
+    def drifting(x, time, rows):
         return torch.where(x[:, 1:] > 0, -5 * x, torch.zeros_like(x)), torch.zeros(len(x), dtype=x.dtype)
 
     found = integrate_field(drifting, lambda x: (x, x.norm(dim=1) > 0.5), START, 0.0, 1.0, tolerance=1e-3, unit=1.0, steps=8)
@@ -62,8 +62,8 @@ def test_lost_points_are_data():
 
 
 def test_a_field_that_cannot_be_integrated_says_so():
-    def wild(x, time):
-        return torch.full_like(x, 1e9 * math.sin(1e9 * time)), torch.zeros(len(x), dtype=x.dtype)
+    def wild(x, time, rows):
+        return (1e9 * (1e9 * time).sin()).unsqueeze(1).expand_as(x), torch.zeros(len(x), dtype=x.dtype)
 
     with pytest.raises(ProjectionError, match="raise the tolerance"):
         integrate_field(wild, onto_circle, START, 0.0, 1.0, tolerance=1e-9, unit=1.0)
@@ -72,3 +72,26 @@ def test_a_field_that_cannot_be_integrated_says_so():
 def test_no_points_are_no_work():
     found = integrate_field(turning, onto_circle, START[:0], 0.0, 1.0, tolerance=1e-3, unit=1.0)
     assert found.points.shape == (0, 2)
+
+
+def sharp(x, time, rows):
+    """A pulse that only the first point meets, half a hundredth of the time wide; its integral vanishes."""
+    tangent = torch.stack([-x[:, 1], x[:, 0]], 1)
+    pulse = (rows == 0) * 40 * (time - 0.5) / 0.05 * torch.exp(-((time - 0.5) / 0.05).square())
+    return 0.1 * tangent, pulse
+
+
+@pytest.mark.parametrize("easy", [0, 3, 5000])
+def test_a_hard_row_is_integrated_as_well_beside_easy_ones(easy):
+    angle = torch.linspace(0.3, 2.8, easy + 1, dtype=torch.float64)
+    start = torch.stack([angle.cos(), angle.sin()], 1)
+    found = integrate_field(sharp, onto_circle, start, 0.0, 1.0, tolerance=1e-5, unit=1.0)
+    assert abs(float(found.divergence[0])) < 1e-3, f"beside {easy} easy rows: {float(found.divergence[0])}, truth 0"
+    assert float(found.divergence[1:].abs().max(dim=0).values if easy else 0) < 1e-9
+
+
+def test_a_batch_equals_its_rows():
+    whole = integrate_field(turning, onto_circle, START, 0.0, 1.5, tolerance=1e-4, unit=1.0)
+    for i in range(len(START)):
+        alone = integrate_field(turning, onto_circle, START[i : i + 1], 0.0, 1.5, tolerance=1e-4, unit=1.0)
+        assert float((alone.points[0] - whole.points[i]).abs().max()) < 1e-13 and abs(float(alone.divergence[0] - whole.divergence[i])) < 1e-13

@@ -129,18 +129,33 @@ def _score(options: Namespace, say: Say) -> Answer:
     points = _read(options.cloud, options)
     density = model.log_prob(points)
     on = torch.isfinite(density)
+    beyond = int(model.beyond_reach(points).sum())
     if not bool(on.any()):
-        raise InvalidInputError(f"{options.cloud}: none of {len(points)} points projects onto the manifold of {options.model}")
+        far = f"; {beyond} are beyond its reach, where they have no one closest point" if beyond else ""
+        raise InvalidInputError(f"{options.cloud}: none of {len(points)} points projects onto the manifold of {options.model} with a density{far}")
     mean = float(density[on].mean())
     error = float(density[on].std() / on.sum() ** 0.5) if int(on.sum()) > 1 else None
     if options.output is not None:
         _write_scores(options, density)
     impossible, unprojected = _without_density(model, points[~on])
+    impossible -= beyond
+    found = model.project(points)
+    away = (points - found.points).norm(dim=1)[found.converged]
+    distance = {"mean": float(away.mean()), "largest": float(away.max())}
     distribution = type(model.distribution).__name__
     spread = "" if error is None else f" +- {error:.4f}"
     text = f"mean log density {mean:.4f}{spread} nats of {int(on.sum())} points ({distribution}); {unprojected} points have no projection"
+    text += f"; the points are {distance['mean']:.3g} off the manifold on average, {distance['largest']:.3g} at most"
+    text += f"; {beyond} are beyond its reach, have no one closest point, and are not in the mean" if beyond else ""
     text += f"; {impossible} lie where the density is 0 and are not in the mean" if impossible else ""
-    document = {"mean_log_density": mean, "standard_error": error, "scored": int(on.sum()), "unprojected": unprojected, "zero_density": impossible}
+    document: dict[str, object] = {
+        "mean_log_density": mean,
+        "standard_error": error,
+        "scored": int(on.sum()),
+        "unprojected": unprojected,
+        "zero_density": impossible,
+    }
+    document |= {"beyond_reach": beyond, "distance": distance}
     entry = DENSITIES.covering(model.distribution)
     facts = DensityFacts() if entry is None else entry.facts(model.distribution)
     return {**document, "distribution": distribution, **facts.values, "output": options.output}, "\n".join(part for part in (text, facts.text) if part), 0

@@ -22,6 +22,7 @@ from torch.distributions import Distribution, constraints
 
 from topogen.errors import InvalidInputError, ProjectionError
 from topogen.geometry.curvature import second_fundamental_form
+from topogen.geometry.derivatives import NO_GRADIENT, underived
 from topogen.manifolds.base import Manifold
 
 __all__ = ["Thickened", "measure_of", "same_measure"]
@@ -68,7 +69,7 @@ class Thickened(Distribution):
         result = torch.full((len(x),), -torch.inf, dtype=torch.float64)
         if bool(found.any()):
             result[found] = self._log_density(x[found], foot[found])
-        return result.reshape(value.shape[:-1]).to(value.dtype)
+        return underived(result.reshape(value.shape[:-1]).to(value.dtype), value, NO_GRADIENT)
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:
         """Points (*sample_shape, D) float64; `generator` None means torch's global generator."""

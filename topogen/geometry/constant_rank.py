@@ -79,6 +79,11 @@ class Frame:
         return self.kept.norm(dim=-1)
 
     @property
+    def distance(self) -> Tensor:
+        """|S_r^-1 U_r^t F| (n,), the length of the Gauss-Newton step: the distance from the zero set to first order, whatever factor F carries."""
+        return self.step.norm(dim=-1)
+
+    @property
     def kept_rows(self) -> Tensor:
         """Pi_r J (n, r, D) in coordinates of U_r."""
         return (self.right[..., : self.rank] * self.values[:, None, : self.rank]).mT
@@ -148,23 +153,28 @@ def gram_frame(value: Tensor, rows: Tensor, rank: int) -> Frame:
 def newton(field: Field, x: Tensor, rank: int, tolerance: float, max_iterations: int = 40, max_step: float = torch.inf, halvings: int = 4) -> Projection:
     """Bring points (n, D) to the zero set of s by clipped Gauss-Newton steps with backtracking, each sample by itself.
 
-    A step is clipped to length `max_step` and halved up to `halvings` times while it makes |s| grow; a sample leaves the active set once
-    |s| <= `tolerance`. Samples whose value or Jacobian stops being finite are returned at their last finite point, not converged.
+    A step is clipped to length `max_step` and halved up to `halvings` times while it makes |s| grow; a sample leaves the active set once the next step, its
+    distance from the zero set to first order, is at most `tolerance`. The residual is that distance; it does not depend on a factor of F. Samples whose
+    value or Jacobian stops being finite are returned at their last finite point, not converged.
     """
     points = x.detach().clone()
 
     def step(y: Tensor, residual: Tensor, move: Tensor) -> tuple[State, Tensor]:
         state = _descended(field, rank, y, residual, clipped(move, max_step), halvings)
-        return state, _unsolved(state[1], tolerance)
+        return state, _unsolved(state, tolerance)
 
-    residual, move = _aim(field, points, rank)
-    found = iterate(step, (points, residual, move), max_iterations=max_iterations, active=_unsolved(residual, tolerance))
-    points, residual, _ = found.state
-    return Projection(points, residual, residual <= tolerance, found.steps)
+    start = (points, *_aim(field, points, rank))
+    found = iterate(step, start, max_iterations=max_iterations, active=_unsolved(start, tolerance))
+    points, residual, move = found.state
+    distance = torch.where(torch.isfinite(residual), move.norm(dim=-1), torch.inf)
+    converged = distance <= tolerance
+    # The step that showed how near they are is known already: taking it leaves its square.
+    return Projection(torch.where(converged.unsqueeze(-1), points + move, points), distance, converged, found.steps)
 
 
-def _unsolved(residual: Tensor, tolerance: float) -> Tensor:
-    return (residual > tolerance) & torch.isfinite(residual)
+def _unsolved(state: State, tolerance: float) -> Tensor:
+    _, residual, move = state
+    return (move.norm(dim=-1) > tolerance) & torch.isfinite(residual)
 
 
 def _descended(field: Field, rank: int, x: Tensor, before: Tensor, move: Tensor, halvings: int) -> State:
@@ -246,11 +256,9 @@ def _contract(field: Field, x: Tensor, direction: Tensor, output: Tensor) -> Ten
         found: Tensor = own(x, direction, output)
         return found
 
+    # Two reverse passes: a forward one would not run inside of a caller's forward mode.
     def gradient(direction: Tensor, output: Tensor) -> Tensor:
-        def slope(y: Tensor) -> Tensor:
-            return torch.func.jvp(field, (y,), (direction,))[1]
-
-        return pullback(slope, x)[1](output)[0]
+        return pullback(lambda y: pullback(field, y)[1](output)[0], x)[1](direction)[0]
 
     return torch.func.vmap(gradient, in_dims=1, chunk_size=_TOGETHER)(direction, output.expand(*direction.shape[:2], -1)).transpose(0, 1)
 

@@ -3,7 +3,8 @@
     dx/dt = v(x, t) in T_xM,        d/dt log p_t(x_t) = -div_M v(x_t, t)
 
 Stages of the Runge-Kutta pair of Bogacki and Shampine are projected to M: this is the ambient pair for v o proj, which M is invariant under, so its order 3
-is kept. One step length serves the whole batch; it follows the root mean square over the batch of the difference between the orders 3 and 2.
+is kept. Every point has its own time and its own step length, which follows the difference between the orders 3 and 2 at that point: what happens to a
+point does not depend on what is integrated beside it.
 Bogacki, Shampine (1989), A 3(2) pair of Runge-Kutta formulas; Hairer, Lubich, Wanner (2006), Geometric numerical integration, IV.4;
 Chen, Rubanova, Bettencourt, Duvenaud (2018), Neural ordinary differential equations.
 """
@@ -17,11 +18,12 @@ import torch
 from torch import Tensor
 
 from topogen.errors import ProjectionError
+from topogen.geometry.newton import State, iterate, select_rows
 
 __all__ = ["Drift", "IntegratedField", "integrate_field"]
 
-Drift = Callable[[Tensor, float], tuple[Tensor, Tensor]]
-"""Points (n, D) and a time -> velocities (n, D) and their divergences (n,)."""
+Drift = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Points (n, D), their times (n,) and which of the points given they are (n,) int64 -> velocities (n, D) and their divergences (n,)."""
 
 _STAGES = ((0.5,), (0.0, 0.75), (2 / 9, 1 / 3, 4 / 9))
 _TIMES = (0.5, 0.75, 1.0)
@@ -32,8 +34,8 @@ _TRIES = 2000
 
 @dataclass(frozen=True)
 class IntegratedField:
-    """Where points have gone (n, D), the integral of the divergence on the way (n,), how many evaluations of the field it took, and which of the n are lost
-    because a stage did not project (`ok` is False there and they stay where they last were)."""
+    """Where points have gone (n, D), the integral of the divergence on the way (n,), how many evaluations of the field the slowest point took, and which of
+    the n are lost because a stage did not project (`ok` is False there and they stay where they last were)."""
 
     points: Tensor
     divergence: Tensor
@@ -56,55 +58,59 @@ def integrate_field(
     """Carry points (n, D) float64 from time `start` to `end` (either may be the later).
 
     `project` maps points (n, D) to points of M and a mask (n,) of those found; `tolerance` is the error allowed per step, relative to the length `unit` for
-    positions and absolute for divergences; `steps` takes so many equal ones instead.
+    positions and absolute for divergences, of every point; `steps` takes so many equal ones instead.
     Raises ProjectionError where the field cannot be integrated: steps run to nothing.
     """
-    state = _State(x, x.new_zeros(len(x)), torch.ones(len(x), dtype=torch.bool, device=x.device))
-    slope, evaluations = drift(x, start), 1
-    now, step = start, (end - start) / (16 if steps is None else steps)
-    for _ in range(_TRIES if steps is None else steps):
-        step = step if abs(step) < abs(end - now) * (1 - 1e-9) else end - now
-        there, last, error = _attempt(drift, project, state, slope, now, step, tolerance, unit)
-        evaluations += 3
-        if error <= 1 or steps is not None:
-            state, slope, now = there, last, end if step == end - now else now + step
-        if now == end or not len(x):
-            return IntegratedField(state.points, state.divergence, evaluations, state.ok)
-        step *= 1.0 if steps is not None else min(_MOST, max(_LEAST, _SAFETY * max(error, 1e-9) ** (-1 / 3)))
-    raise ProjectionError(f"flow: {_TRIES} steps do not lead from time {start:.4g} to {end:.4g}, stopped at {now:.4g}; raise the tolerance {tolerance:.2g}")
+    time, step = x.new_full((len(x),), start), x.new_full((len(x),), (end - start) / (16 if steps is None else steps))
+    slope, spread = drift(x, time, torch.arange(len(x), device=x.device)) if len(x) else (x, x[:, 0])
+    attempt = _Attempt(drift, project, end, tolerance, unit, adaptive=steps is None)
+    begun = (x, x.new_zeros(len(x)), torch.ones(len(x), dtype=torch.bool, device=x.device), time, step, slope, spread)
+    rows = torch.arange(len(x), device=x.device)
+    found = iterate(attempt, begun, (rows,), max_iterations=_TRIES if steps is None else steps)
+    points, divergence, ok, reached = found.state[:4]
+    if steps is None and bool(found.active.any()):
+        late = reached[found.active]
+        raise ProjectionError(
+            f"flow: {_TRIES} steps do not lead {int(found.active.sum())} of {len(x)} points from time {start:.4g} to {end:.4g}, stopped at"
+            f" {float(late[0]):.4g}; raise the tolerance {tolerance:.2g}"
+        )
+    return IntegratedField(points, divergence, 1 + 3 * int(found.steps.max()) if len(x) else 1, ok)
 
 
 @dataclass(frozen=True)
-class _State:
-    points: Tensor
-    divergence: Tensor
-    ok: Tensor
+class _Attempt:
+    """A step of every point from its time by its step length, taken where its error is allowed."""
 
+    drift: Drift
+    project: Callable[[Tensor], tuple[Tensor, Tensor]]
+    end: float
+    tolerance: float
+    unit: float
+    adaptive: bool
 
-def _attempt(
-    drift: Drift,
-    project: Callable[[Tensor], tuple[Tensor, Tensor]],
-    state: _State,
-    first: tuple[Tensor, Tensor],
-    now: float,
-    step: float,
-    tolerance: float,
-    unit: float,
-) -> tuple[_State, tuple[Tensor, Tensor], float]:
-    """The state after a step, the slope there, and the error in units of what is allowed."""
-    slopes = [first]
-    here = state
-    for shares, share in zip(_STAGES, _TIMES, strict=True):
-        moved = state.points + step * _combined(shares, [v for v, _ in slopes])
-        found, ok = project(moved)
-        ok = ok & state.ok
-        gone = state.divergence + step * _combined(shares, [w for _, w in slopes])
-        here = _State(torch.where(ok.unsqueeze(-1), found, state.points), torch.where(ok, gone, state.divergence), ok)
-        slopes.append(drift(here.points, now + share * step))
-    astray = step * _combined(_ERROR, [v for v, _ in slopes])[here.ok].norm(dim=-1) / unit
-    wrong = step * _combined(_ERROR, [w for _, w in slopes])[here.ok]
-    error = float(astray.square().mean().sqrt() + wrong.square().mean().sqrt()) / tolerance if len(astray) else 0.0
-    return here, slopes[-1], error
+    def __call__(
+        self, x: Tensor, divergence: Tensor, ok: Tensor, time: Tensor, step: Tensor, slope: Tensor, spread: Tensor, rows: Tensor
+    ) -> tuple[State, Tensor]:
+        last = step.abs() >= (self.end - time).abs() * (1 - 1e-9)
+        step = torch.where(last, self.end - time, step)
+        slopes, spreads, good = [slope], [spread], ok
+        y, gone = x, divergence
+        for shares, share in zip(_STAGES, _TIMES, strict=True):
+            found, there = self.project(x + step.unsqueeze(1) * _combined(shares, slopes))
+            good = good & there
+            y = torch.where(good.unsqueeze(1), found, x)
+            gone = torch.where(good, divergence + step * _combined(shares, spreads), divergence)
+            after = self.drift(y, time + share * step, rows)
+            slopes.append(after[0])
+            spreads.append(after[1])
+        astray = (step.unsqueeze(1) * _combined(_ERROR, slopes)).norm(dim=1) / self.unit + (step * _combined(_ERROR, spreads)).abs()
+        error = torch.where(good, astray / self.tolerance, 0.0)
+        taken = (error <= 1) | torch.full_like(good, not self.adaptive)
+        state = select_rows(
+            taken, (y, gone, good, torch.where(last, self.end, time + step), step, slopes[-1], spreads[-1]), (x, divergence, ok, time, step, slope, spread)
+        )
+        factor = (_SAFETY * error.clamp_min(1e-9) ** (-1 / 3)).clamp(_LEAST, _MOST) if self.adaptive else torch.ones_like(error)
+        return (*state[:4], step * factor, *state[5:]), ~(taken & last)
 
 
 def _combined(shares: tuple[float, ...], slopes: list[Tensor]) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError, NotSupportedError
+from topogen.geometry.derivatives import FRAMES, underived
 from topogen.manifolds.base import Manifold, Projection
 
 __all__ = ["adapt"]
@@ -52,7 +53,8 @@ class _Adapted(Manifold):
         return Projection(points, residual, residual <= self.tolerance(x.dtype), torch.zeros_like(residual, dtype=torch.int64))
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
-        columns = [self.adapted.proju(x, axis.expand_as(x)) for axis in torch.eye(self.ambient_dim, dtype=x.dtype, device=x.device)]
+        y = x.detach()
+        columns = [self.adapted.proju(y, axis.expand_as(y)) for axis in torch.eye(self.ambient_dim, dtype=x.dtype, device=x.device)]
         u, s, _ = torch.linalg.svd(torch.stack(columns, -1))
         expected = (torch.arange(self.ambient_dim, device=x.device) < self.dim).to(x.dtype)
         off = float((s - expected).abs().max()) if len(x) else 0.0
@@ -61,8 +63,7 @@ class _Adapted(Manifold):
                 f"{self.adapted.name}: proju is no orthogonal projector of rank dim = {self.dim} (singular values off by {off:.2g});"
                 " check dim, or the manifold is not embedded in R^D"
             )
-        basis: Tensor = u[:, :, : self.dim]
-        return basis
+        return underived(u[:, :, : self.dim], x, FRAMES)
 
     def extra_repr(self) -> str:
         return f"{self.adapted.name}, dim={self.dim}, ambient_dim={self.ambient_dim}"

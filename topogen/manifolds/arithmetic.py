@@ -45,6 +45,11 @@ class Union(Manifold):
         """The manifolds that are united."""
         return tuple(cast(Manifold, piece) for piece in self._modules_of_pieces)
 
+    @property
+    def unit(self) -> float:
+        """The largest of the pieces."""
+        return max(piece.unit for piece in self.pieces)
+
     def piece(self, x: Tensor) -> Tensor:
         """Index (...) int64 of the piece nearest to points x (..., D), -1 where no projection converges."""
         flat = self.as_rows(x)

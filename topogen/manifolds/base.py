@@ -25,16 +25,19 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError, NotSupportedError, ProjectionError
 from topogen.geometry.curvature import divergence, gauss_curvature, mean_curvature, second_fundamental_form
-from topogen.geometry.exponential_map import exponential_map, transported
+from topogen.geometry.derivatives import CURVATURE, tangential, underived, with_jacobians
+from topogen.geometry.exponential_map import differentials, exponential_map, transported
 from topogen.geometry.frames import apply, complement
 from topogen.geometry.projection import Projection
-from topogen.manifolds.geodesic_solver import GeodesicSolver, solver_near
+from topogen.manifolds.geodesic_solver import GeodesicSolver, distance, logarithm, solver_near
 
 if TYPE_CHECKING:
     from topogen.manifolds.atlas.graph_charts import Charts
     from topogen.manifolds.implicit.boundary_gate import Gate
 
 __all__ = ["Manifold", "Projection"]
+
+_SECOND_OF_EXP = "expmap: geodesics have first derivatives in x and u only; compute second ones by differences"
 
 
 class Manifold(geoopt.Manifold):
@@ -103,6 +106,12 @@ class Manifold(geoopt.Manifold):
     def regular(self) -> bool:
         """Whether M is the zero set of a constraint with as many outputs as normals."""
         return False
+
+    @property
+    def unit(self) -> float:
+        """A length of the order of M, which differences are taken in shares of; by default the spread of its known points, 1 without any."""
+        known = self.known_points()
+        return 1.0 if known is None else float((known - known.mean(0)).norm(dim=1).max()) or 1.0
 
     @property
     def underlying(self) -> Manifold:
@@ -179,7 +188,8 @@ class Manifold(geoopt.Manifold):
 
     def second_fundamental_form(self, x: Tensor) -> Tensor:
         """II (..., D, d, d) at points (..., D) of M, in the basis `tangent_basis(x)`: the normal acceleration of curves."""
-        return self._second_form(self.as_rows(x).detach().double()).reshape(*x.shape, self.dim, self.dim).to(x.dtype)
+        form = self._second_form(self.as_rows(x).detach().double()).reshape(*x.shape, self.dim, self.dim).to(x.dtype)
+        return underived(form, x, CURVATURE)
 
     def tangent_and_mean_curvature(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Tangent bases (n, D, d) and mean curvature vectors (n, D) at points (n, D) of M; override where they come cheaper together."""
@@ -195,10 +205,13 @@ class Manifold(geoopt.Manifold):
         return divergence(field, flat, self._tangent_basis(flat), self._mean_curvature(flat)).reshape(x.shape[:-1])
 
     def proju(self, x: Tensor, u: Tensor) -> Tensor:
-        """P(x) u = T T^t u, the orthogonal projection of vectors u (..., D) to the tangent spaces at x."""
+        """P(x) u = T T^t u, the orthogonal projection of vectors u (..., D) to the tangent spaces at x.
+
+        Differentiable in u, and once in x along M.
+        """
         x, u = torch.broadcast_tensors(x, u)
-        basis = self.tangent_basis(x)
-        return (basis @ (basis.mT @ u.unsqueeze(-1))).squeeze(-1)
+        rows = self.as_rows(x)
+        return tangential(rows, u.reshape(rows.shape), self._tangent_basis, lambda y: self._second_form(y.double()).to(y.dtype)).reshape(x.shape)
 
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
         """Riemannian gradient of the induced metric: the tangential part of the ambient gradient u."""
@@ -220,8 +233,26 @@ class Manifold(geoopt.Manifold):
         return self.proju(y, v)
 
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
-        """Exponential map by integration: projected chords of the geodesic equation, Richardson extrapolated, then projected."""
-        return exponential_map(self.projx, self.proju, x, u)
+        """Exponential map by integration of the tangential part of u: projected chords of the geodesic equation, Richardson extrapolated, then projected.
+
+        Differentiable in x along M and in u, by differences of geodesics beside it; a second derivative raises NotSupportedError.
+        """
+        x, u = torch.broadcast_tensors(x, u)
+        rows = self.as_rows(x)
+        return with_jacobians(self._exponential, (rows, u.reshape(rows.shape)), _SECOND_OF_EXP).reshape(x.shape)
+
+    def _exponential(self, x: Tensor, u: Tensor) -> tuple[Tensor, Callable[[], tuple[Tensor, ...]]]:
+        v = self.proju(x, u)
+
+        def jacobians() -> tuple[Tensor, ...]:
+            y, w, normal = x.double(), v.double(), (u - v).double()
+            basis = self._tangent_basis(y)
+            change = differentials(self._project_points, self.proju, y, w, basis, self.unit)
+            # What moves with x is P(x')u: P(x')v, and what P(x') takes from the normal part of u.
+            gained = torch.einsum("nDij,nD->nij", self._second_form(y), normal)
+            return tuple((rows @ basis.mT).to(x.dtype) for rows in (change.moved + change.along @ gained, change.along))
+
+        return exponential_map(self.projx, self.proju, x, v), jacobians
 
     def geodesics(self, points: Tensor | None = None, **settings: Any) -> GeodesicSolver:
         """The minimal geodesics of M, searched from known `points` (n, D): `.dist`, `.logmap`, `.paths`, `.interpolate`.
@@ -236,11 +267,11 @@ class Manifold(geoopt.Manifold):
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Geodesic distances (...) of points x and y (..., D) of M, by `GeodesicSolver.dist`; infinite where no path was found."""
-        return solver_near(self, x, y).dist(x, y, keepdim=keepdim)
+        return distance(self, lambda a, b: solver_near(self, a, b), x, y, keepdim=keepdim)
 
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         """Velocities (..., D) at x with expmap(x, logmap(x, y)) = y and length dist(x, y), by `GeodesicSolver.logmap`; NaN where no path was found."""
-        return solver_near(self, x, y).logmap(x, y)
+        return logarithm(self, lambda a, b: solver_near(self, a, b), x, y)
 
     def geodesic(self, x: Tensor, y: Tensor, n_nodes: int = 33) -> Tensor:
         """`n_nodes` points (..., n_nodes, D), ends included, at equal steps of length along the shortest geodesics from x to y (..., D)."""
@@ -263,7 +294,8 @@ class Manifold(geoopt.Manifold):
         """
         if self.dim != 2:
             raise NotSupportedError(f"gauss_curvature: defined on surfaces, {self!r} has dimension {self.dim}; use mean_curvature")
-        return gauss_curvature(self._second_form(self.as_rows(x).detach().double())).reshape(x.shape[:-1]).to(x.dtype)
+        found = gauss_curvature(self._second_form(self.as_rows(x).detach().double())).reshape(x.shape[:-1]).to(x.dtype)
+        return underived(found, x, CURVATURE)
 
     def coordinates(self, x: Tensor) -> Tensor:
         """The coordinates (..., m) of points x (..., D) that `core` is given in; the points themselves where there is none."""

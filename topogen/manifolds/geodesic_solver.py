@@ -10,6 +10,7 @@ A solver owns its graph. `Manifold.dist` and `logmap` ask `solver_near`, which k
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -18,15 +19,17 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.farthest_points import spread_out
-from topogen.geometry.exponential_map import exponential_map
+from topogen.geometry.derivatives import with_jacobians
+from topogen.geometry.exponential_map import differentials, exponential_map
 from topogen.geometry.newton import State, iterate, select_rows
 from topogen.geometry.path_graph import PathGraph, path_graph
 from topogen.geometry.paths import Paths, PathSurface, along, end_directions, minimal_paths
 from topogen.geometry.projection import Projection
 
-__all__ = ["Embedded", "GeodesicSolver", "checked_pair", "finite", "solver_near", "surroundings"]
+__all__ = ["Embedded", "GeodesicSolver", "checked_pair", "distance", "finite", "logarithm", "solver_near", "surroundings"]
 
 _NODES = (9, 17, 33, 65)
+_SECOND = "logmap, dist: geodesics have first derivatives in their ends only; compute second ones by differences"
 
 
 class Embedded(Protocol):
@@ -53,6 +56,10 @@ class Embedded(Protocol):
     def known_points(self) -> Tensor | None:
         """Points (n, D) that cover M, where they are known."""
         ...
+
+
+SolverFor = Callable[[Tensor, Tensor], "GeodesicSolver"]
+"""Points x and y (n, D) -> the solver to ask."""
 
 
 class GeodesicSolver:
@@ -102,31 +109,44 @@ class GeodesicSolver:
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Geodesic distances (...) of points x and y (..., D) of M, infinite where no path was found; differentiable in both.
 
-        The derivatives are the unit tangents at the ends (first variation of length) to about 1e-3, zero where the distance is zero or infinite.
+        The derivatives are the unit tangents at the ends (first variation of length), zero where the distance is zero or infinite. A second one raises
+        NotSupportedError.
         """
-        x, y = checked_pair(self.manifold, x, y)
-        paths = self.paths(x, y)
-        length = paths.lengths.to(x.dtype)
-        if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
-            first, last = (_units(self.manifold.proju(z.detach(), u)) for z, u in zip((x, y), self._ends(paths, x), strict=True))
-            length = length + (last * (y - y.detach())).sum(-1) - (first * (x - x.detach())).sum(-1)
-        return length.unsqueeze(-1) if keepdim else length
+        return distance(self.manifold, lambda *_: self, x, y, keepdim=keepdim)
 
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         """Initial velocities (..., D) at x of the shortest geodesics that reach y (..., D) after unit time; NaN where no path was found.
 
         Newton's method on the exponential map is kept per pair as far as it comes nearer to y; between conjugate points the curve's own direction stands.
+        Differentiable in x and y along M; a second derivative raises NotSupportedError.
         """
-        x, y = checked_pair(self.manifold, x, y)
-        paths = self.paths(x, y)
-        with torch.no_grad():
-            a, b = (z.detach().double().reshape(-1, z.shape[-1]) for z in (x, y))
-            lengths = paths.lengths.reshape(-1, 1)
-            found = torch.isfinite(lengths).squeeze(-1)
-            start = self._ends(paths, a)[0]
-            velocity = torch.full_like(a, torch.nan)
-            velocity[found] = self._shot(a[found], b[found], _units(self.manifold.proju(a[found], start[found])) * lengths[found])
-        return velocity.reshape(x.shape).to(x.dtype)
+        return logarithm(self.manifold, lambda *_: self, x, y)
+
+    def _log(self, x: Tensor, y: Tensor, paths: Paths) -> Tensor:
+        """log_x(y) (n, D) float64, NaN where there is no path."""
+        return self._shot_along(x, y, self._ends(paths, x)[0], paths.lengths)
+
+    def _arrival(self, x: Tensor, y: Tensor, paths: Paths) -> Tensor:
+        """-log_y(x) (n, D): the velocity with which the geodesic arrives."""
+        return -self._shot_along(y, x, -self._ends(paths, x)[1], paths.lengths)
+
+    def _shot_along(self, x: Tensor, y: Tensor, start: Tensor, lengths: Tensor) -> Tensor:
+        found, velocity = torch.isfinite(lengths), torch.full_like(x, torch.nan)
+        first = _units(self.manifold.proju(x[found], start[found])) * lengths[found].unsqueeze(-1)
+        velocity[found] = self._shot(x[found], y[found], first)
+        return velocity
+
+    def _log_jacobians(self, x: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+        """Derivatives (n, D, D) of log_x(y) in x and in y, from exp(x, log_x(y)) = y.
+
+        With A = D_v exp on T_xM: D_y log = T A^+, and along a tangent t of x, carried to v' = P(x')v, D_x log t = II(t, v) - T A^+ D exp(x', v').
+        """
+        basis = self.manifold.tangent_basis(x)
+        change = differentials(lambda z: self.manifold.project(z).points, self.manifold.proju, x, velocity.nan_to_num(), basis, self.graph.spacing)
+        inverse = basis @ torch.linalg.pinv(change.along)
+        bent = change.carried - basis @ (basis.mT @ change.carried)
+        lost = torch.isnan(velocity).any(-1)[:, None, None]
+        return torch.where(lost, torch.nan, (bent - inverse @ change.moved) @ basis.mT), torch.where(lost, torch.nan, inverse)
 
     def interpolate(self, x: Tensor, y: Tensor, t: Tensor) -> Tensor:
         """Points (..., k, D) at shares t (k,) in [0, 1] of the length of the shortest geodesics from x to y (..., D); NaN where no path was found."""
@@ -179,6 +199,35 @@ class GeodesicSolver:
 
     def __repr__(self) -> str:
         return f"GeodesicSolver({self.manifold!r}, points={len(self.graph.points)}, spacing={self.graph.spacing:.3g})"
+
+
+def distance(manifold: Embedded, solver: SolverFor, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+    """`GeodesicSolver.dist` by the solver that is found for the plain points."""
+    x, y = checked_pair(manifold, x, y)
+
+    def compute(a: Tensor, b: Tensor) -> tuple[Tensor, Callable[[], tuple[Tensor, ...]]]:
+        by = solver(a, b)
+        paths = by.paths(a, b)
+        return paths.lengths.unsqueeze(-1), lambda: (_slopes(-by._log(a, b, paths)), _slopes(by._arrival(a, b, paths)))
+
+    length = with_jacobians(compute, (_rows(x), _rows(y)), _SECOND).to(x.dtype).reshape(x.shape[:-1])
+    return length.unsqueeze(-1) if keepdim else length
+
+
+def logarithm(manifold: Embedded, solver: SolverFor, x: Tensor, y: Tensor) -> Tensor:
+    """`GeodesicSolver.logmap` by the solver that is found for the plain points."""
+    x, y = checked_pair(manifold, x, y)
+
+    def compute(a: Tensor, b: Tensor) -> tuple[Tensor, Callable[[], tuple[Tensor, ...]]]:
+        by = solver(a, b)
+        velocity = by._log(a, b, by.paths(a, b))
+        return velocity, lambda: by._log_jacobians(a, velocity)
+
+    return with_jacobians(compute, (_rows(x), _rows(y)), _SECOND).reshape(x.shape).to(x.dtype)
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.double().reshape(-1, x.shape[-1])
 
 
 class _Kept(NamedTuple):
@@ -244,6 +293,11 @@ def surroundings(manifold: Embedded, x: Tensor, n: int = 1500, seed: int = 0) ->
         if not grown:
             break
     return spread_out(known, n)
+
+
+def _slopes(velocity: Tensor) -> Tensor:
+    """Unit vectors (n, 1, D), zero where there is no direction."""
+    return _units(velocity).nan_to_num().unsqueeze(-2)
 
 
 def _units(vectors: Tensor) -> Tensor:

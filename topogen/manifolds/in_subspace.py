@@ -112,6 +112,11 @@ class InSubspace(Manifold):
         """Mask (n,) of the points x (n, D) that the gate of M' admits."""
         return self.core.inside_boundary(self.coordinates(x))
 
+    @property
+    def unit(self) -> float:
+        """As for M'."""
+        return self.core.unit
+
     def tolerance(self, dtype: torch.dtype) -> float:
         """As for M'."""
         return self.core.tolerance(dtype)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.neighbours import Tree, local_pca, nearest
+from topogen.geometry.derivatives import CURVATURE, FRAMES, searched, underived
 from topogen.geometry.projection import Projection
 from topogen.manifolds.atlas.graph_charts import GraphCharts, fit_heights
 from topogen.manifolds.base import Manifold
@@ -26,6 +27,8 @@ __all__ = ["LocalPolynomialManifold", "fit_local_polynomials"]
 LARGEST_DIMENSION = 3
 NEIGHBOURS = {1: 8, 2: 20, 3: 40}
 _REACHED = 1.5
+# Coordinates beyond which the search tree is not asked: their squares overflow.
+_FARTHEST = 1e150
 
 
 class LocalPolynomialManifold(Manifold):
@@ -51,33 +54,35 @@ class LocalPolynomialManifold(Manifold):
         """The centres (n, D)."""
         return self.points
 
+    @property
+    def unit(self) -> float:
+        """The median radius of a sheet."""
+        return float(self.sheets.radius.median())
+
     def labels(self, x: Tensor) -> Tensor:
         """The nearest centre (n,) of points (n, D)."""
         centre = self.sheets.centre
         if _mark(centre) != self._mark:
             self._tree, self._mark = Tree(centre), _mark(centre)
-        # points that are not finite stay so, and have no foot
-        return self._tree.nearest(torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0), 1)[1][:, 0]
+        tree = self._tree
+        return searched(x, lambda y: (tree.nearest(y.clamp(-_FARTHEST, _FARTHEST), 1)[1][:, 0],))[0]
 
     def _project(self, x: Tensor) -> Projection:
-        y = x.detach().double()
+        y = x.double()
         chart = self.labels(y)
         z = self._foot(chart, y)
         points = self.sheets.decode(chart, z)
-        inside = z.norm(dim=-1) <= self.sheets.radius[chart]
-        if x.requires_grad and torch.is_grad_enabled():
-            basis = self._basis(chart, z)
-            points = points + (basis @ (basis.mT @ (x.double() - y).unsqueeze(-1))).squeeze(-1)
+        inside = z.detach().norm(dim=-1) <= self.sheets.radius[chart]
         zeros = torch.zeros(len(x), dtype=x.dtype, device=x.device)
         return Projection(points.to(x.dtype), zeros, inside, torch.ones(len(x), dtype=torch.int64, device=x.device))
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
         y = x.detach().double()
         chart = self.labels(y)
-        return self._basis(chart, self.sheets.encode(chart, y)).to(x.dtype)
+        return underived(self._basis(chart, self.sheets.encode(chart, y)).to(x.dtype), x, FRAMES)
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
-        return self._second_form(x).diagonal(dim1=-2, dim2=-1).sum(-1)
+        return underived(self._second_form(x).diagonal(dim1=-2, dim2=-1).sum(-1), x, CURVATURE)
 
     def _second_form(self, x: Tensor) -> Tensor:
         return self.tangent_and_second_form(x.detach().double())[1].to(x.dtype)

@@ -105,7 +105,7 @@ def _check(start: Tensor, ambient_dim: int, kernel: object, n_steps: int, thin: 
 
 def _on(manifold: Manifold, start: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     """The starts on M and what has to be said about that; those that are on M already stay where they are."""
-    if manifold.regular and bool((manifold.value(start).norm(dim=1) <= manifold.tolerance(torch.float64)).all()):
+    if manifold.regular and bool((manifold.kept_residual(start) <= manifold.tolerance(torch.float64)).all()):
         _check_rank(manifold, start)
         return start, ()
     found = manifold.project(start)

@@ -2,7 +2,8 @@
 
 For a distribution p with respect to the d-dimensional volume (Hausdorff) measure of M, pi the projection and f any function on M:
 
-    int_M p = 1,        E f(X) = int_M p f  for X drawn from p,        log p(y) = log p(pi(y)),        a batch has the values of its rows
+    int_M p = 1,        E f(X) = int_M p f  for X drawn from p,        log p(y) = log p(pi(y)),        a batch has the values of its rows,
+    grad log p is that of its differences, or is refused
 
 The integrals are taken by the tube formula (`tube_samples`), which uses nothing of p but its values and nothing of M but its projection.
 Federer (1959), Curvature measures.
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from topogen.errors import NotSupportedError
 from topogen.manifolds.base import Manifold
 from topogen.testing.tube_samples import TubeSamples, tube_samples
 
@@ -26,7 +28,7 @@ class DensityLaws:
 
     `scale`, a length well below the reach of M; `n` draws per statistical law and `draws` proposals of the integrator; `false_alarm`, the probability with
     which each statistical law fails for a right density (normal approximation); `normaliser_error`, relative error granted to a normaliser that is estimated,
-    0 for an exact one; `batch_tolerance`, how far a batch may be from its rows (nats), for densities that integrate a batch with one step length; `seed`.
+    0 for an exact one; `batch_tolerance`, how far a batch may be from its rows (nats), above rounding for densities computed in single precision; `seed`.
     """
 
     scale = 0.2
@@ -86,6 +88,20 @@ class DensityLaws:
         assert bool(torch.isfinite(whole).any()), "no draw has a finite log density"
         assert float((whole - singles).abs().nan_to_num(0.0).max()) <= self.batch_tolerance, "a batch differs from its rows"
         assert torch.equal(p.log_prob(x.reshape(3, 4, -1)).reshape(-1), whole), "leading dimensions change values"
+
+    def test_gradient_of_log_prob_is_right_or_refused(self) -> None:
+        p, x = self.distribution(), self._drawn(6, self._generator(11)).requires_grad_(True)
+        value = p.log_prob(x)
+        assert value.requires_grad, "log_prob is cut from its argument in silence"
+        along = torch.randn(x.shape, generator=self._generator(12), dtype=x.dtype)
+        try:
+            (found,) = torch.autograd.grad(value.sum(), x)
+        except NotSupportedError:
+            return
+        h = 1e-4 * self.scale
+        ahead, behind = (p.log_prob(x.detach() + step * along) for step in (h, -h))
+        off = ((found * along).sum(-1) - (ahead - behind) / (2 * h)).abs()
+        assert float(off.max()) <= 1e-4 * (1 + float(found.abs().max())), f"the gradient of log_prob is off its differences by {float(off.max()):.3g}"
 
     def test_shapes_and_dtypes(self) -> None:
         p = self.distribution()

@@ -16,7 +16,7 @@ import geoopt
 import torch
 from torch import Tensor
 
-from topogen.errors import InvalidInputError
+from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.manifolds.base import Manifold, Projection
 
 __all__ = ["ManifoldLaws"]
@@ -79,7 +79,36 @@ class ManifoldLaws:
 
     def test_project_is_differentiable(self) -> None:
         m, _, y = self._offset(3)
-        assert torch.autograd.gradcheck(lambda z: m.project(z).points, (y.clone().requires_grad_(True),), eps=1e-6, atol=1e-5, rtol=1e-4)
+        z = y.clone().requires_grad_(True)
+        assert torch.autograd.gradcheck(lambda z: m.project(z).points, (z,), eps=1e-6, atol=1e-5, rtol=1e-4, check_forward_ad=True)
+
+    def test_second_derivative_of_project_is_right_or_refused(self) -> None:
+        m, _, y = self._offset(2)
+        z, weight, along = y.clone().requires_grad_(True), self._vectors(y, 1), self._vectors(y, 2)
+        (once,) = torch.autograd.grad((m.project(z).points * weight).sum(), z, create_graph=True)
+        assert once.requires_grad, "the derivative of project is cut from its argument in silence"
+        try:
+            (twice,) = torch.autograd.grad((once * along).sum(), z)
+        except NotSupportedError:
+            return
+        h = 1e-3 * self.scale
+        ahead, behind = (_pulled(m, y + step * along, weight) for step in (h, -h))
+        expected = (ahead - behind) / (2 * h)
+        _at_most((twice - expected).norm(dim=-1), self.smoothness * (1 + float(expected.abs().max())), "D^2 pi, off its differences by")
+
+    def test_derivatives_of_proju_and_retr_are_right(self) -> None:
+        self._differentiates(lambda m, x, u: m.proju(x, u), 4)
+        self._differentiates(lambda m, x, u: m.retr(x, 0.5 * self.scale * m.proju(x, u)), 4)
+
+    def test_derivatives_of_expmap_are_right(self) -> None:
+        self._differentiates(lambda m, x, u: m.expmap(x, self.scale * m.proju(x, u)), 1)
+        self._differentiates(lambda m, x, u: m.expmap(x, self.scale * m.proju(x, u)), 1, share=0.0)
+
+    def test_bases_refuse_a_derivative_they_do_not_have(self) -> None:
+        m, x = self._on(2)
+        z = x.clone().requires_grad_(True)
+        for value in (m.tangent_basis(z), m.mean_curvature(z)):
+            assert value.requires_grad or m.dim == m.ambient_dim, "a basis or curvature is cut from its argument in silence"
 
     def test_tangent_basis_is_orthonormal(self) -> None:
         m, x = self._on()
@@ -261,6 +290,27 @@ class ManifoldLaws:
             _at_most((found - target).norm(dim=-1) - 0.5 * (x - target).norm(dim=-1), 0.0, "distance to the target after optimising, above half of the first")
             _at_most((m.project(found).points - found).norm(dim=-1), 1e-7, "optimised points are off the manifold by")
 
+    def _differentiates(self, call: Callable[[Manifold, Tensor, Tensor], Tensor], n: int, share: float = 1.0) -> None:
+        """Forward and reverse derivatives of a call in x along M and in u, at share times a vector u, against differences."""
+        m, x = self._on(n)
+        u = share * self._vectors(x, 1)
+        ways, weight = (self.scale * self._vectors(x, 2), self._vectors(x, 3)), self._vectors(x, 4)
+
+        def at(e: Tensor, v: Tensor) -> Tensor:
+            return call(m, m.project(x.repeat(len(e) // n, 1) + e).points, v)
+
+        h = 1e-3
+        ahead, behind = at(torch.cat([h * ways[0], -h * ways[0]]), torch.cat([u + h * ways[1], u - h * ways[1]])).split(n)
+        expected = (ahead - behind) / (2 * h)
+        start = (torch.zeros_like(x), u)
+        forward: Tensor = torch.func.jvp(at, start, ways)[1]
+        bound = 10 * self.smoothness * self.scale * (1 + float(expected.abs().max()))
+        _at_most((forward - expected).abs().amax(-1), bound, "forward derivative off its differences by")
+        leaves = tuple(part.clone().requires_grad_(True) for part in start)
+        pulled = torch.autograd.grad((at(*leaves) * weight).sum(), leaves)
+        reverse = torch.stack([(g * w).sum(-1) for g, w in zip(pulled, ways, strict=True)]).sum(0)
+        _at_most((reverse - (forward * weight).sum(-1)).abs(), 1e-6 * (1 + float(forward.abs().max())), "reverse derivative off the forward one by")
+
     def _generator(self, salt: int = 0) -> torch.Generator:
         return torch.Generator().manual_seed(1000 * self.seed + salt)
 
@@ -281,6 +331,13 @@ class ManifoldLaws:
         a = self._normals(m.ambient_dim, m.ambient_dim, salt=11)
         b = self._normals(m.ambient_dim, salt=12)
         return lambda x: (x @ a.to(x.dtype)).sin() + b.to(x.dtype) * x
+
+
+def _pulled(m: Manifold, y: Tensor, weight: Tensor) -> Tensor:
+    """Dpi(y)^t weight (n, D)."""
+    z = y.clone().requires_grad_(True)
+    (found,) = torch.autograd.grad((m.project(z).points * weight).sum(), z)
+    return found
 
 
 def _at_most(values: Tensor, bound: float, what: str) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from topogen.errors import InvalidInputError
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.shapes import LinkedCircles, Torus
-from topogen.sampling import TangentRandomWalk, run_chains
+from topogen.sampling import TangentRandomWalk, run_chains, sample
 from topogen.sampling.connected_components import connected_components
 from topogen.sampling.kernels import jumps
 from topogen.sampling.kernels.jumps import PlaneJump
@@ -271,3 +271,19 @@ def test_bad_arguments_are_named() -> None:
         PlaneJump(SHAPE, flat, radius=-1.0)
     with pytest.raises(InvalidInputError, match="centre"):
         PlaneJump(SHAPE, flat, centre=torch.zeros(2))
+
+
+@pytest.mark.parametrize("apart", [1.0, 8.0])
+def test_chains_from_one_point_find_the_other_piece(apart):
+    """Two ovals of Cassini around (-a, 0) and (a, 0), mirror images: half of the chains belong on each."""
+
+    def ovals(p):
+        left, right = (((p[:, 0] - s * apart) ** 2 + p[:, 1] ** 2) for s in (-1, 1))
+        return (left * right - (0.95 * apart**2) ** 2 * (1 if apart > 1 else 0.64**2 / 0.95**2)).unsqueeze(1)
+
+    m = ImplicitManifold(ovals, 1, 2)
+    start = m.project(torch.tensor([[1.3 * apart, 0.1]], dtype=torch.float64)).points.repeat(50, 1)
+    chains = sample(m, None, start=start, n_steps=400, kernel="random_walk", jumps=5, generator=torch.Generator().manual_seed(0))
+    share = (chains.points[150:, :, 0] > 0).double().mean(0)
+    assert abs(float(share.mean()) - 0.5) < 5 * float(share.std()) / 50**0.5
+    assert float(share.std()) > 0, "no chain ever moved to the other piece"

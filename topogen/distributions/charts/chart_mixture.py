@@ -24,6 +24,7 @@ from torch.distributions import Distribution, constraints
 from topogen.distributions.charts.ball_densities import BallBase, Bump
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.errors import InvalidInputError, ProjectionError
+from topogen.geometry.derivatives import NO_GRADIENT, underived
 from topogen.manifolds.atlas.atlas import Atlas, Decoded
 
 __all__ = ["ChartMixture", "Components", "kept_shares", "log_sum_by_row"]
@@ -99,15 +100,15 @@ class ChartMixture(Distribution):
         found = self.atlas.project(value.detach().double())
         flat = found.points.reshape(-1, found.points.shape[-1])
         density = torch.where(found.converged.reshape(-1), self.log_density(flat), -torch.inf)
-        return density.reshape(value.shape[:-1]).to(value.dtype)
+        return underived(density.reshape(value.shape[:-1]).to(value.dtype), value, NO_GRADIENT)
 
     def log_density(self, points: Tensor) -> Tensor:
         """log p (n,) at points (n, D) float64 that are on M."""
         parts = []
-        for part in points.split(_CHUNK):
+        for part in points.detach().split(_CHUNK):
             held = self.component_log_prob(part)
             parts.append(log_sum_by_row(held.log_density + self.weights.log()[held.chart], held.row, len(part)))
-        return torch.cat(parts) if parts else points.new_zeros(0)
+        return underived(torch.cat(parts) if parts else points.new_zeros(0), points, NO_GRADIENT)
 
     def component_log_prob(self, points: Tensor) -> Components:
         """log p_k of the charts that hold points (n, D) float64 of M, as pairs: nothing of size n K is made."""

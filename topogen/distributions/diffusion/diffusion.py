@@ -50,17 +50,17 @@ class Diffusion(ContinuousFlow):
         """log u_max, log u_min."""
         return math.log(self.times[1]), math.log(self.times[0])
 
-    def _share(self, time: float) -> float:
+    def _share(self, time: Tensor) -> Tensor:
         end, begin = self.span
         return (time - begin) / (end - begin)
 
-    def _gain(self, time: float) -> float:
-        return -0.5 * math.exp(time / 2)
+    def _gain(self, time: Tensor) -> Tensor:
+        return -0.5 * (time / 2).exp()
 
     def score(self, x: Tensor, time: float, context: Tensor | None = None, guidance: float = 1.0) -> Tensor:
         """grad_M log p_u (n, D) at points (n, D) of M at u = `time`; raises InvalidInputError outside (u_min, u_max)."""
         if not self.times[0] <= time <= self.times[1]:
             raise InvalidInputError(f"time: expected a variance within {self.times}, found {time}")
-        s = torch.full((len(x),), self._share(math.log(time)))
+        s = self._share(torch.full((len(x),), math.log(time), dtype=torch.float64)).float()
         value = self._velocity(x.double(), s, self.contexts_of(context, len(x)), guidance)
         return (value / math.sqrt(time)).to(x.dtype)

@@ -32,6 +32,7 @@ BATCH = 20_000
 MOST = 200_000
 LEAST_EFFECTIVE = 400
 CHAIN_STEPS = 20
+MOST_REJECTED = 1000
 LARGEST_CHAINS = 20_000
 
 
@@ -47,7 +48,7 @@ class Energy(Distribution):
         points: known points (n, D) on or near M, handed to the uniform distribution where that needs them.
         seed: seeds what is estimated once, the normaliser; None draws it from `generator` (None: torch's global one).
 
-    Raises InvalidInputError for energies of the wrong shape or that are not finite at draws of the proposal, NormalizerError where Z cannot be believed.
+    Raises InvalidInputError for energies of the wrong shape or that are NaN or above their own `bound`, NormalizerError where Z cannot be believed.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
@@ -77,12 +78,11 @@ class Energy(Distribution):
         return constraints.real_vector
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """-E - log Z (...) at the projections of points (..., D); -inf where there is none on M."""
-        found = self.manifold.project(value.detach().double())
-        flat = found.points.reshape(-1, found.points.shape[-1])
-        with torch.no_grad():
-            density = -self.potential(flat) - self.log_normalizer().value
-        return torch.where(found.converged, density.reshape(found.converged.shape), -torch.inf).to(value.dtype)
+        """-E - log Z (...) at the projections of points (..., D); -inf where there is none on M. Differentiable as the energy (and a tilted q) is."""
+        found = self.manifold.project(value.double())
+        flat, on = found.points.reshape(-1, found.points.shape[-1]), found.converged.reshape(-1)
+        density = torch.full_like(flat[:, 0], -torch.inf).masked_scatter(on, -self.potential(flat[on]) - self.log_normalizer().value)
+        return density.reshape(found.converged.shape).to(value.dtype)
 
     def log_normalizer(self, *, n: int | None = None, generator: torch.Generator | None = None) -> Estimate:
         """log Z with its standard error; computed once from the distribution's own seed, anew from n draws where `n` or `generator` is given.
@@ -125,12 +125,17 @@ class Energy(Distribution):
             return (share * energies).sum() + self.log_normalizer().value
 
     def _rejected(self, n: int, bound: float, generator: torch.Generator | None) -> Tensor:
-        kept, have = [], 0
+        kept, have, drawn = [], 0, 0
         while have < n:
+            if drawn >= MOST_REJECTED * max(n, BATCH):
+                raise NormalizerError(
+                    f"sample: {have} of {drawn} draws of the proposal were kept under |energy| <= bound = {bound:.4g}; give a smaller bound that holds,"
+                    " or none, for draws by resampling"
+                )
             points = self.proposal.sample((min(BATCH, 20 * (n - have) + 100),), generator=generator).double()
             level = torch.rand(len(points), dtype=torch.float64, generator=generator).log()
             kept.append(points[level < -self._energies(points) - bound])
-            have += len(kept[-1])
+            have, drawn = have + len(kept[-1]), drawn + len(points)
         return torch.cat(kept)[:n]
 
     def _resampled(self, n: int, generator: torch.Generator | None) -> Tensor:
@@ -152,9 +157,15 @@ class Energy(Distribution):
                 logs = torch.cat([logs, self._weighted(batch, generator)[1]])
         effective = _believable(logs)
         value = float(torch.logsumexp(logs, 0)) - math.log(len(logs))
-        return Estimate(
-            value, _relative_error(logs), f"log of a mean over {len(logs)} draws of {type(self.proposal).__name__}, {effective:.0f} of them effective"
-        )
+        method = f"log of a mean over {len(logs)} draws of {type(self.proposal).__name__}, {effective:.0f} of them effective"
+        return Estimate(value, math.hypot(_relative_error(logs), self._volume_error()), method)
+
+    def _volume_error(self) -> float:
+        """The relative standard error of a volume that all weights share: Z = vol(M) E[exp(-E)] for a uniform proposal."""
+        if self.tilt or not isinstance(self.proposal, Uniform):
+            return 0.0
+        volume = self.proposal.volume
+        return volume.standard_error / volume.value
 
     def _weighted(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """n draws (n, D) of the proposal and their log weights -E - log q (n,)."""
@@ -169,6 +180,12 @@ class Energy(Distribution):
             raise InvalidInputError(f"energy: expected a floating tensor of shape ({len(points)},) for {len(points)} rows, found {found}")
         if bool(torch.isnan(value).any()):
             raise InvalidInputError(f"energy: {int(torch.isnan(value).sum())} of {len(points)} values are NaN; +inf forbids a point, NaN is an error")
+        bound = getattr(self.energy, "bound", None)
+        if bound is not None and bool((value.detach().abs() > bound * (1 + 1e-6)).any()):
+            raise InvalidInputError(
+                f"energy: |energy| reaches {float(value.detach().abs().max()):.4g} although energy.bound is {float(bound):.4g}, and draws by rejection would be"
+                " wrong; give a bound that holds, or none"
+            )
         return value.double()
 
 

@@ -25,6 +25,7 @@ from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError, ProjectionError
 from topogen.geometry.clouds.neighbours import pairs_within
 from topogen.geometry.clouds.reach import low_reach
+from topogen.geometry.derivatives import NO_GRADIENT, underived
 from topogen.geometry.frames import complement, determinant
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.normal_space_projection import project_along_normals
@@ -79,12 +80,12 @@ class TangentKernels(Distribution):
         found = self.manifold.project(value.detach().double())
         flat = found.points.reshape(-1, found.points.shape[-1])
         density = torch.where(found.converged.reshape(-1), self.log_density(flat), -torch.inf)
-        return density.reshape(value.shape[:-1]).to(value.dtype)
+        return underived(density.reshape(value.shape[:-1]).to(value.dtype), value, NO_GRADIENT)
 
     def log_density(self, points: Tensor) -> Tensor:
         """log q (n,) at points (n, D) float64 that are on M."""
-        parts = [self._mixed(self.per_width(part)) for part in points.split(_QUERIES)]
-        return torch.cat(parts) if parts else points.new_zeros(0)
+        parts = [self._mixed(self.per_width(part)) for part in points.detach().split(_QUERIES)]
+        return underived(torch.cat(parts) if parts else points.new_zeros(0), points, NO_GRADIENT)
 
     def per_width(self, points: Tensor, own: Tensor | None = None) -> Tensor:
         """log densities (n, J) of the widths alone at points (n, D) of M; `own` (n,): the centre each point leaves out."""

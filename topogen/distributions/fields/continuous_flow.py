@@ -10,6 +10,7 @@ Chen, Rubanova, Bettencourt, Duvenaud (2018), Neural ordinary differential equat
 from __future__ import annotations
 
 import abc
+import copy
 from typing import ClassVar
 
 import torch
@@ -19,6 +20,7 @@ from torch.distributions import Distribution, constraints
 from topogen.distributions.fields.components import Base
 from topogen.distributions.fields.vector_field import FieldNetwork
 from topogen.errors import InvalidInputError
+from topogen.geometry.derivatives import NO_GRADIENT, underived
 from topogen.geometry.field_integration import Drift, IntegratedField, integrate_field
 from topogen.manifolds.base import Manifold
 
@@ -33,7 +35,7 @@ class ContinuousFlow(Distribution, abc.ABC):
 
     Args:
         base: where the motion begins, uniform on the components of M or a mixture over charts.
-        field: f, frozen; `context` of `sample` and `log_prob` goes to it.
+        field: f, copied and frozen; `context` of `sample` and `log_prob` goes to it.
         tolerance: error allowed per step of the integration.
     """
 
@@ -42,7 +44,7 @@ class ContinuousFlow(Distribution, abc.ABC):
     measure = "hausdorff"
 
     def __init__(self, base: Base, field: FieldNetwork, *, tolerance: float = TOLERANCE) -> None:
-        self.base, self.field, self.tolerance = base, field.requires_grad_(False), tolerance
+        self.base, self.field, self.tolerance = base, copy.deepcopy(field).requires_grad_(False), tolerance
         self.manifold, self.fast = base.ground.manifold, base.ground.fast
         self.unit = float(field.get_buffer("scale"))
         super().__init__(torch.Size(), torch.Size((self.manifold.ambient_dim,)), validate_args=False)
@@ -53,12 +55,12 @@ class ContinuousFlow(Distribution, abc.ABC):
         """The times of the base and of the data."""
 
     @abc.abstractmethod
-    def _share(self, time: float) -> float:
-        """The network's s in [0, 1] at a time."""
+    def _share(self, time: Tensor) -> Tensor:
+        """The network's s (n,) in [0, 1] at times (n,)."""
 
     @abc.abstractmethod
-    def _gain(self, time: float) -> float:
-        """What P f is multiplied by to be the velocity at a time."""
+    def _gain(self, time: Tensor) -> Tensor:
+        """What P f is multiplied by (n,) to be the velocity at times (n,)."""
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
     def support(self) -> constraints.Constraint:
@@ -90,24 +92,25 @@ class ContinuousFlow(Distribution, abc.ABC):
 
     def log_prob(self, value: Tensor, context: Tensor | None = None) -> Tensor:
         """log p (...) at the projections of points (..., D), in nats against the volume of M; -inf where there is none on M."""
-        found = self.manifold.project(value.detach().double())
+        x = value.detach()
+        found = self.manifold.project(x.double())
         flat = found.points.reshape(-1, value.shape[-1])
         context = self.contexts_of(context, len(flat))
         density = torch.full((len(flat),), -torch.inf, dtype=torch.float64)
         on = found.converged.reshape(-1)
         density[on] = self.log_density(flat[on], None if context is None else context[on])
-        return density.reshape(value.shape[:-1]).to(value.dtype)
+        return underived(density.reshape(value.shape[:-1]).to(value.dtype), value, NO_GRADIENT)
 
     def log_density(self, points: Tensor, context: Tensor | None = None) -> Tensor:
         """log p (n,) at points (n, D) float64 that are on M."""
         end, begin = self.span
         parts = []
-        for rows, part in _batches(points):
+        for rows, part in _batches(points.detach()):
             flown = self._flown(self.fast.project(part).points, begin, end, _rows(context, rows), 1.0, divergence=True)
             # The divergence was gathered from the data to the base: minus what it is on the way back.
             logs = self.base.log_density(flown.points, _rows(context, rows)) + flown.divergence
             parts.append(torch.where(flown.ok, logs, -torch.inf))
-        return torch.cat(parts) if parts else points.new_zeros(0)
+        return underived(torch.cat(parts) if parts else points.new_zeros(0), points, NO_GRADIENT)
 
     def _flown(
         self, x: Tensor, begin: float, end: float, context: Tensor | None, guidance: float, *, divergence: bool = False, steps: int | None = None
@@ -120,15 +123,16 @@ class ContinuousFlow(Distribution, abc.ABC):
         return found.points, found.converged
 
     def _drift(self, context: Tensor | None, guidance: float, divergence: bool) -> Drift:
-        def drift(x: Tensor, time: float) -> tuple[Tensor, Tensor]:
-            s, gain = torch.full((len(x),), self._share(time)), self._gain(time)
+        def drift(x: Tensor, time: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+            s, gain = self._share(time).float(), self._gain(time)
+            given = None if context is None else context[rows]
             if not divergence:
-                return gain * self._velocity(x, s, context, guidance), x.new_zeros(len(x))
+                return gain.unsqueeze(1) * self._velocity(x, s, given, guidance), x.new_zeros(len(x))
             tangent, bend = self.fast.tangent_and_mean_curvature(x)
-            value, slope = self.field.with_slopes(x, s, tangent.float(), context)
+            value, slope = self.field.with_slopes(x, s, tangent.float(), given)
             value = value.double()
             spread = (slope.double() * tangent).sum((-2, -1)) + (value * bend).sum(-1)
-            return gain * _tangential(tangent, value), gain * spread
+            return gain.unsqueeze(1) * _tangential(tangent, value), gain * spread
 
         return drift
 

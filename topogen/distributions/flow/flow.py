@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import final
 
+import torch
+from torch import Tensor
+
 from topogen.distributions.fields.continuous_flow import ContinuousFlow
 
 __all__ = ["FlowMatching"]
@@ -21,8 +24,8 @@ class FlowMatching(ContinuousFlow):
         """(0, 1)."""
         return 0.0, 1.0
 
-    def _share(self, time: float) -> float:
+    def _share(self, time: Tensor) -> Tensor:
         return time
 
-    def _gain(self, time: float) -> float:
-        return 1.0
+    def _gain(self, time: Tensor) -> Tensor:
+        return torch.ones_like(time)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from topogen.distributions.uniform.estimate import Estimate
-from topogen.distributions.uniform.rejection import BATCH, rejection_sample
+from topogen.distributions.uniform.rejection import BATCH, Mass, rejection_sample
 from topogen.geometry.balls import ball_points, ball_volume
 from topogen.manifolds.atlas.atlas import Atlas
 
@@ -54,15 +54,16 @@ class PartitionOfUnity:
 
     def volume(self, generator: torch.Generator, accuracy: float = 3e-3, most: int = 400_000) -> Estimate:
         """Volume of M, from as many draws as a relative standard error of `accuracy` takes, `most` at the most."""
-        weights = torch.zeros(0, dtype=torch.float64)
+        weights, mass = torch.zeros(0, dtype=torch.float64), Mass(self.heaviest)
         error = torch.inf
         while len(weights) < most and error > accuracy:
             _, weight = self.hits(BATCH, generator)
+            mass.add(weight)
             weights = torch.cat([weights, weight, weight.new_zeros(BATCH - len(weight))])
             error = float(weights.std()) / max(float(weights.mean()), 1e-300) / len(weights) ** 0.5
         whole = ball_volume(self.atlas.dim, 1.0) * float((self.atlas.charts.radius**self.atlas.dim).sum())
         value = whole * float(weights.mean())
-        return Estimate(value, value * error, f"partition of unity over {self.atlas.count} charts")
+        return Estimate(value, value * error, f"partition of unity over {self.atlas.count} charts{mass.words()}")
 
 
 def partition_of_unity(atlas: Atlas, generator: torch.Generator) -> PartitionOfUnity:

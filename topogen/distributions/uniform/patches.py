@@ -23,7 +23,7 @@ from torch import Tensor
 
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.known_points import known_points, reach_around
-from topogen.distributions.uniform.rejection import BATCH, rejection_sample
+from topogen.distributions.uniform.rejection import BATCH, Mass, rejection_sample
 from topogen.distributions.uniform.tube_cover import grow_net
 from topogen.errors import ProjectionError
 from topogen.geometry.balls import ball_points, ball_volume
@@ -72,9 +72,10 @@ class Patches:
 
     def volume(self, generator: torch.Generator, accuracy: float = 5e-3, most: int = 200_000) -> Estimate:
         """Volume of M, from as many draws as a relative standard error of `accuracy` takes, `most` at the most."""
-        weights, lost = torch.zeros(0, dtype=torch.float64), 0.0
+        weights, lost, mass = torch.zeros(0, dtype=torch.float64), 0.0, Mass(self.heaviest)
         while True:
             _, weight, share = self.hits(BATCH, generator)
+            mass.add(weight)
             weights = torch.cat([weights, weight, weight.new_zeros(BATCH - len(weight))])
             lost += share * BATCH
             mean = float(weights.mean())
@@ -83,9 +84,8 @@ class Patches:
                 break
         lost /= len(weights)
         value = len(self.anchors) * ball_volume(self.manifold.dim, self.radius) * mean
-        return Estimate(
-            value, value * (error**2 + lost**2) ** 0.5, f"{len(self.anchors)} tangent patches of radius {self.radius:.3g}, {100 * lost:.2g} % of draws lost"
-        )
+        method = f"{len(self.anchors)} tangent patches of radius {self.radius:.3g}, {100 * lost:.2g} % of draws lost{mass.words()}"
+        return Estimate(value, value * (error**2 + lost**2) ** 0.5, method)
 
     def _land(self, patch: Tensor, u: Tensor) -> tuple[Tensor, Tensor, int]:
         x, tangent = self.anchors[patch], self.tangent[patch]

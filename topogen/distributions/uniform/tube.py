@@ -24,7 +24,7 @@ from torch import Tensor
 
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.known_points import known_points, reach_around
-from topogen.distributions.uniform.rejection import BATCH, rejection_sample
+from topogen.distributions.uniform.rejection import BATCH, Mass, rejection_sample
 from topogen.distributions.uniform.tube_cover import Balls, grow_net
 from topogen.geometry.balls import ball_points, ball_volume
 from topogen.manifolds.implicit.implicit import ImplicitManifold
@@ -76,10 +76,11 @@ class Tube:
     def volume(self, generator: torch.Generator, accuracy: float = 5e-3, most: int = 60_000) -> Estimate:
         """Volume of M, from as many points of U as a relative standard error of `accuracy` takes, `most` at the most."""
         union, union_error = self.balls.volume(BALL_PROPOSALS, generator)
-        weights = union_error * torch.zeros(0, dtype=torch.float64)
+        weights, mass = torch.zeros(0, dtype=torch.float64), Mass(self.heaviest)
         while True:
             y = self.balls.uniform(BATCH, generator)
             _, weight = self.hits(y)
+            mass.add(weight)
             weights = torch.cat([weights, weight, y.new_zeros(len(y) - len(weight))])
             mean = float(weights.mean())
             error = float(weights.std()) / max(mean, 1e-300) / len(weights) ** 0.5
@@ -87,7 +88,7 @@ class Tube:
                 break
         value = union * mean / ball_volume(self.manifold.codim, self.radius)
         relative = (error**2 + union_error**2 + self.irreversible**2) ** 0.5
-        return Estimate(value, value * relative, f"tube of radius {self.radius:.3g}, {100 * self.irreversible:.2g} % of it not reversible")
+        return Estimate(value, value * relative, f"tube of radius {self.radius:.3g}, {100 * self.irreversible:.2g} % of it not reversible{mass.words()}")
 
     def _weight(self, y: Tensor, z: Tensor) -> Tensor:
         """1 / det(1 + S) (n,), 0 where 1 + S is not safely positive."""

@@ -110,7 +110,8 @@ class Uniform(Distribution):
             self._validate_sample(value)
         converged = self.manifold.project(value.detach()).converged
         inside = torch.full(converged.shape, -math.log(self.volume.value), dtype=value.dtype, device=value.device)
-        return torch.where(converged, inside, -torch.inf)
+        # Along M the density is constant: its derivative is 0, and is there to be asked for.
+        return torch.where(converged, inside, -torch.inf) + (0 * value.nan_to_num(posinf=0.0, neginf=0.0)).sum(-1)
 
     def entropy(self) -> Tensor:
         """log volume, in nats."""

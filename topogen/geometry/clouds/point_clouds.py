@@ -8,9 +8,11 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 
-__all__ = ["LOCAL_ROWS", "by_radius", "check_cloud", "distinct_rows", "even_rows", "first_occurrences", "random_rows"]
+__all__ = [
+    "LOCAL_ROWS", "by_radius", "check_cloud", "check_magnitude", "check_scale", "distinct_rows", "even_rows", "first_occurrences", "random_rows",
+]  # fmt: skip
 
-LARGEST = 1e150
+LARGEST, SMALLEST = 1e150, 1e-140
 # Up to so many rows local statistics are taken at every one, above at so many drawn at random: their quantiles are then known to a few thousandths.
 LOCAL_ROWS = 20_000
 
@@ -25,11 +27,26 @@ def check_cloud(points: Tensor, least: int = 1, name: str = "points") -> None:
     bad = ~torch.isfinite(points.detach()).all(1)
     if bool(bad.any()):
         raise InvalidInputError(f"{name}: {int(bad.sum())} of {len(points)} rows are not finite (first: row {int(bad.nonzero()[0])}); remove them first")
-    largest = float(points.detach().abs().max()) if len(points) else 0.0
-    if largest > LARGEST:
-        raise InvalidInputError(f"{name}: coordinates up to {largest:.3g}, whose squares are no numbers any more; choose a larger unit of length")
+    check_magnitude(points, name)
     if len(points) < least:
         raise InvalidInputError(f"{name}: found {len(points)} points, need at least {least}")
+
+
+def check_magnitude(points: Tensor, name: str = "points") -> None:
+    """Raise InvalidInputError where coordinates (n, D) are above 1e150, so that their squares are no float64 any more."""
+    if not len(points):
+        return
+    largest = float(points.detach().abs().max())
+    if largest > LARGEST:
+        raise InvalidInputError(f"{name}: coordinates up to {largest:.3g}, whose squares are no numbers any more; choose a larger unit of length")
+
+
+def check_scale(points: Tensor, name: str = "points") -> None:
+    """`check_magnitude`, and the same for differences that are too small: below 1e-140 (points that are all one are no matter of scale)."""
+    check_magnitude(points, name)
+    spread = float((points.detach() - points[:1].detach()).abs().max()) if len(points) else 0.0
+    if 0 < spread < SMALLEST:
+        raise InvalidInputError(f"{name}: no two rows differ by more than {spread:.3g}, whose square is no number any more; choose a smaller unit of length")
 
 
 def distinct_rows(points: Tensor) -> Tensor:

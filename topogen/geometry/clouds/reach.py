@@ -13,7 +13,15 @@ from torch import Tensor
 
 from topogen.geometry.frames import complement
 
-__all__ = ["low_reach", "reach_at"]
+__all__ = ["low_reach", "reach_at", "reach_from"]
+
+
+def reach_from(x: Tensor, tangent: Tensor, points: Tensor, *, roundoff: float = 1e-7) -> Tensor:
+    """Federer's quotient (n,) at points x (n, D) of M with bases (n, D, d), the infimum taken over other points (m, D) of M; see `reach_at`."""
+    least = roundoff * _extent(points)
+    size = max(1, 4_000_000 // max(points.numel(), 1))
+    parts = zip(torch.split(x, size), torch.split(complement(tangent), size), strict=True)
+    return torch.cat([_least_quotients(at, normal, points, least) for at, normal in parts])
 
 
 def reach_at(points: Tensor, tangent: Tensor, *, roundoff: float = 1e-7) -> Tensor:
@@ -21,10 +29,7 @@ def reach_at(points: Tensor, tangent: Tensor, *, roundoff: float = 1e-7) -> Tens
 
     Pairs whose normal distance is below `roundoff` times the cloud's extent are left out; infinite where M is flat.
     """
-    extent = _extent(points) if len(points) else 0.0
-    size = max(1, 4_000_000 // max(points.numel(), 1))
-    parts = zip(torch.split(points, size), torch.split(complement(tangent), size), strict=True)
-    return torch.cat([_least_quotients(x, normal, points, roundoff * extent) for x, normal in parts])
+    return reach_from(points, tangent, points, roundoff=roundoff) if len(points) else points.new_zeros(0)
 
 
 def low_reach(points: Tensor, tangent: Tensor, extent: float | None = None) -> float:

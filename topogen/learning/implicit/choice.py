@@ -3,9 +3,10 @@
 The points are divided into three parts: most to fit, a tenth to choose with, a tenth to judge with, raw as they are. Local polynomials cost next to nothing and
 are fitted first. Where the root mean square distance of the points to choose with is below `CLEAN` of the diameter, nothing else is tried. Otherwise a network
 is trained as well. Local polynomials are taken where the points are nearer to them by more than the standard error of the difference of mean squares, else the
-network, the smoother of the two (the rule of one standard error: Breiman, Friedman, Olshen, Stone 1984, Classification and Regression Trees): noise moves
-these points by far more than the two differ. A point that does not project counts with its distance to the nearest fitted one. Local polynomials are then fitted again to both parts. What is handed over is measured on the points to judge with, in units of the noise;
-where these contradict local polynomials that were taken alone, a network is trained after all and they decide.
+network, the smoother of the two (the rule of one standard error): noise moves these points by far more than the two differ. A point that does not project
+counts with its distance to the nearest fitted one. Local polynomials are then fitted again to both parts. What is handed over is measured on the points to
+judge with, in units of the noise; where these contradict local polynomials that were taken alone, a network is trained after all and they decide.
+Breiman, Friedman, Olshen, Stone (1984), Classification and Regression Trees.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.neighbours import pairs_within
+from topogen.geometry.derivatives import FRAMES, searched, underived
 from topogen.geometry.frames import determinant
 from topogen.geometry.newton import State, iterate
 from topogen.geometry.projection import Projection
@@ -38,6 +39,7 @@ __all__ = ["Atlas", "Coordinates", "Decoded", "Members", "bump", "regular"]
 _CHUNK = 8192
 _STEPS = 12
 _CLOSE = 1e-6
+_GAP = 0.25
 
 
 class Coordinates(NamedTuple):
@@ -70,7 +72,8 @@ class Atlas(Manifold):
     Args:
         charts: K stacked charts.
         sheet: the manifold the charts describe; None for the charts' own sheets.
-        tau: tau (K,), data units: how far from its own sheet a point of chart k may be; infinite when None.
+        tau: tau (K,), data units: how far from its own sheet a point of chart k may be. When None, infinite on a shared sheet, where the chart's radius and
+            extent bound it, and a quarter of the radius on own sheets, so that another sheet nearby is not taken for the chart's own.
         points: known points (n, D) of M that cover it; certificates, volumes and geodesics start from them.
         gate: where M ends, for own sheets with boundary (a shared sheet brings its own).
         frames: tangent bases (n, D, d) at `points`, where they are known already.
@@ -94,7 +97,8 @@ class Atlas(Manifold):
         super().__init__(charts.dim, charts.ambient_dim)
         if sheet is not None and (sheet.dim, sheet.ambient_dim) != (self.dim, self.ambient_dim):
             raise InvalidInputError(f"sheet: expected dimension {self.dim} in R^{self.ambient_dim} like the charts, found {sheet!r}")
-        tau = torch.full_like(charts.radius, torch.inf) if tau is None else tau
+        if tau is None:
+            tau = torch.full_like(charts.radius, torch.inf) if sheet is not None else _GAP * charts.radius
         points = charts.centre if points is None else points
         if tau.shape != charts.radius.shape or not bool((tau > 0).all()):
             raise InvalidInputError(f"tau: expected {charts.count} positive numbers, one for each chart, found shape {tuple(tau.shape)}")
@@ -126,6 +130,11 @@ class Atlas(Manifold):
     def orientable(self) -> bool | None:
         """What the shared sheet says; unknown on own sheets."""
         return None if self.sheet is None else self.sheet.orientable
+
+    @property
+    def unit(self) -> float:
+        """The median radius of a chart."""
+        return float(self.charts.radius.median())
 
     def tolerance(self, dtype: torch.dtype) -> float:
         """That of the sheet; on own sheets 1e-9 (float64) or 1e-5 of the median radius of a chart."""
@@ -233,11 +242,19 @@ class Atlas(Manifold):
     def _project(self, x: Tensor) -> Projection:
         if self.sheet is None:
             found = closest_on_charts(self.charts, x, self.tau, self.tolerance(torch.float64))
-            return found if self.gate is None else replace(found, converged=found.converged & self._within(found.points.detach().double()))
+            if self.gate is None:
+                return found
+            (within,) = searched(found.points, lambda z: (self._within(z.double()),))
+            return replace(found, converged=found.converged & within)
         found = self.sheet.project(x)
-        held = torch.zeros(len(x), dtype=torch.bool)
-        held[self.members(found.points).row] = True
+        (held,) = searched(found.points, lambda z: (self._held(z),))
         return Projection(found.points, found.residual, found.converged & held, found.iterations)
+
+    def _held(self, x: Tensor) -> Tensor:
+        """Mask (n,) of the points (n, D) that some chart holds."""
+        held = torch.zeros(len(x), dtype=torch.bool)
+        held[self.members(x).row] = True
+        return held
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
         if self.sheet is not None:
@@ -245,7 +262,7 @@ class Atlas(Manifold):
         chart, z, found = self.encode(x)
         if not bool(found.all()):
             raise InvalidInputError(f"x: {int((~found).sum())} of {len(x)} points lie in no chart of {self!r}; project them first")
-        return self._own_frame(chart, z).to(x.dtype)
+        return underived(self._own_frame(chart, z).to(x.dtype), x, FRAMES)
 
     def _mean_curvature(self, x: Tensor) -> Tensor:
         return super()._mean_curvature(x) if self.sheet is None else self.sheet.mean_curvature(x)

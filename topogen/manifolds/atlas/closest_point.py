@@ -11,10 +11,15 @@ Foote (1984), Regularity of the distance function.
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from topogen.geometry.clouds.neighbours import pairs_within
+from topogen.geometry.derivatives import Linear, differentiable_closest
+from topogen.geometry.frames import apply
 from topogen.geometry.newton import State, clipped, iterate
 from topogen.geometry.projection import Projection
 from topogen.manifolds.atlas.graph_charts import Charts
@@ -26,29 +31,39 @@ _WIDENED = 1.5
 
 
 def closest_on_charts(charts: Charts, x: Tensor, gate: Tensor, tolerance: float) -> Projection:
-    """Project points (n, D) on the own sheets: foot points, residual = length of the last Newton step (data units); differentiable in x.
+    """Project points (n, D) on the own sheets: foot points, residual = length of the last Newton step (data units); differentiable in x twice.
 
     A point farther than 1.5 extents from every centre, or whose foot lies outside all charts, does not converge; where no chart comes near, it comes back
-    as it is. `gate` (K,): how far apart the sheets of chart k and its neighbours may be.
+    as it is. `gate` (K,): how far apart the sheets of chart k and its neighbours may be; feet farther apart are on different sheets.
     """
-    y = x.detach().double()
+    found = differentiable_closest(x.double(), lambda y: _feet(charts, y, gate, tolerance), float(charts.radius.median()))
+    return replace(found, points=found.points.to(x.dtype), residual=found.residual.to(x.dtype))
+
+
+def _feet(charts: Charts, y: Tensor, gate: Tensor, tolerance: float) -> tuple[Projection, Linear]:
     row, chart = pairs_within(y, charts.centre, _WIDENED * charts.extent)
     z, step = _descend(charts, chart, y[row])
     inside = (z.norm(dim=-1) < charts.radius[chart]) & (step <= tolerance)
     foot = charts.decode(chart, z)
     distance = torch.where(inside, (y[row] - foot).norm(dim=-1), torch.inf)
-    least = torch.full((len(y),), torch.inf, dtype=y.dtype).scatter_reduce(0, row, distance, "amin")
     depth = z.norm(dim=-1) / charts.radius[chart]
-    best = first_per_row(row, torch.where(distance <= least[row] + gate[chart], depth, torch.inf), len(y))
+    best = first_per_row(row, torch.where(_same_sheet(row, foot, distance, gate[chart], len(y)), depth, torch.inf), len(y))
     some = best >= 0
+    chosen = best[some]
     points, residual = y.clone(), torch.full((len(y),), torch.inf, dtype=y.dtype)
-    points[some], residual[some] = foot[best[some]], step[best[some]]
+    points[some], residual[some] = foot[chosen], step[chosen]
     converged = some.clone()
-    converged[some] = inside[best[some]]
-    if x.requires_grad and torch.is_grad_enabled():
-        points = _attach(charts, x, points, chart[best], z[best], converged)
+    converged[some] = inside[chosen]
     iterations = torch.full((len(y),), _STEPS, dtype=torch.int64)
-    return Projection(points.to(x.dtype), residual.to(x.dtype), converged, iterations)
+    return Projection(points, residual, converged, iterations), _derivative(charts, y, converged, chart[chosen], z[chosen], some)
+
+
+def _same_sheet(row: Tensor, foot: Tensor, distance: Tensor, gate: Tensor, n: int) -> Tensor:
+    """Mask (m,) of the feet that are within the gate of the closest foot of their point, and as far from the point up to the gate."""
+    if not len(row):
+        return torch.zeros_like(row, dtype=torch.bool)
+    nearest = first_per_row(row, distance, n)[row]
+    return (distance <= distance[nearest] + gate) & ((foot - foot[nearest]).norm(dim=-1) <= gate) | (distance == distance[nearest])
 
 
 def first_per_row(row: Tensor, value: Tensor, n: int) -> Tensor:
@@ -91,10 +106,14 @@ def _hessian(charts: Charts, chart: Tensor, z: Tensor, offset: Tensor, slope: Te
     return torch.where(safe[:, None, None], full, gram)
 
 
-def _attach(charts: Charts, x: Tensor, points: Tensor, chart: Tensor, z: Tensor, converged: Tensor) -> Tensor:
-    with torch.no_grad():
-        slope = charts.jacobian(chart, z)
-        inverse = torch.linalg.inv(_hessian(charts, chart, z, x.detach().double() - points, slope))
-        derivative = torch.where(converged[:, None, None], slope @ inverse @ slope.mT, 0.0)
-    y = x.double()
-    return points + (derivative @ (y - y.detach()).unsqueeze(-1)).squeeze(-1)
+def _derivative(charts: Charts, x: Tensor, converged: Tensor, chart: Tensor, z: Tensor, some: Tensor) -> Linear:
+    """J H^-1 J^t at points x (n, D), those of `some` (n,) with a foot at z in their chart; NaN where there is no closest point."""
+
+    @functools.cache
+    def matrices() -> Tensor:
+        slope, full = charts.jacobian(chart, z), torch.full((*x.shape, x.shape[1]), torch.nan, dtype=x.dtype)
+        inverse = torch.linalg.inv(_hessian(charts, chart, z, x[some] - charts.decode(chart, z), slope))
+        full[some] = slope @ inverse @ slope.mT
+        return torch.where(converged[:, None, None], full, torch.nan)
+
+    return lambda v: apply(matrices(), v)

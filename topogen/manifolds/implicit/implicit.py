@@ -6,7 +6,8 @@ equation T^t (x - z) = 0, together for learned constraints, so that the result i
 
     Dz = T (1 + S)^-1 T^t,      S = T^t (lambda . D^2 s) T,   x - z = Ds^t lambda.
 
-All arithmetic is float64 whatever the network was trained in. Every tolerance is about the kept residual |s|; the full residual |F|, the gap
+All arithmetic is float64 whatever the network was trained in. Every tolerance is about the kept residual |S_r^-1 U_r^t F|, the distance from M to first
+order, which does not depend on a factor of F; the full residual |F|, the gap
 of the spectrum and the tilt between the tangents of s and those of the truncated J are reported per point.
 Boumal (2023), An Introduction to Optimization on Smooth Manifolds; Foote (1984), Regularity of the distance function.
 """
@@ -14,17 +15,19 @@ Boumal (2023), An Introduction to Optimization on Smooth Manifolds; Foote (1984)
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from topogen.errors import InvalidInputError
+from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.geometry import constant_rank
 from topogen.geometry.constant_rank import Frame
 from topogen.geometry.curvature import second_fundamental_form
-from topogen.geometry.frames import orthonormal, tilt
+from topogen.geometry.derivatives import CURVATURE, FRAMES, Linear, differentiable_closest, underived
+from topogen.geometry.frames import apply, orthonormal, tilt
 from topogen.geometry.projection import Projection
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
@@ -103,8 +106,13 @@ class ImplicitManifold(Manifold):
         """True for a regular constraint, whose gradients orient the normal bundle; unknown otherwise."""
         return True if self.regular else None
 
+    @property
+    def unit(self) -> float:
+        """`scale`."""
+        return self.scale
+
     def tolerance(self, dtype: torch.dtype) -> float:
-        """Kept residual up to which a point counts as on M: 1e-9 scale in float64, 1e-5 scale in float32."""
+        """Kept residual (data units) up to which a point counts as on M: 1e-9 scale in float64, 1e-5 scale in float32."""
         return self.scale * super().tolerance(dtype)
 
     def value(self, x: Tensor) -> Tensor:
@@ -128,7 +136,7 @@ class ImplicitManifold(Manifold):
         return values[..., self.codim - 1] / values[..., self.codim].clamp_min(torch.finfo(values.dtype).tiny)
 
     def kept_residual(self, x: Tensor) -> Tensor:
-        """|s(x)| (...), the residual every tolerance is about."""
+        """Distance (...) of points from M to first order, |S_r^-1 U_r^t F|: the residual every tolerance is about."""
         return _chunked_tensor(self._section.residual, self.as_rows(x).detach().double()).reshape(x.shape[:-1]).to(x.dtype)
 
     def full_residual(self, x: Tensor) -> Tensor:
@@ -145,7 +153,7 @@ class ImplicitManifold(Manifold):
         values = self.spectrum(x)
         if values.shape[-1] == 1:
             return torch.full(x.shape[:-1], self.ambient_dim - 1, dtype=torch.int64, device=x.device)
-        floor = values[..., :1].clamp_min(1e-6) * 1e-3
+        floor = values[..., :1].clamp_min(torch.finfo(values.dtype).tiny) * 1e-3
         values = torch.maximum(values, floor)
         padded = torch.cat([values, floor], -1) if values.shape[-1] < self.ambient_dim else values
         rank = (padded[..., :-1] / padded[..., 1:]).argmax(-1) + 1
@@ -167,31 +175,57 @@ class ImplicitManifold(Manifold):
         return predicted(field, self.as_rows(x).detach(), steps).reshape(x.shape)
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
-        """Retraction: x + u brought back by Gauss-Newton alone (third order close to the closest point, half its cost); strict like `projx`."""
-        if not self.closest:
-            return super().retr(x, u)
-        return self.with_fast_projection(gated=False, predicted=False).projx(x + u)
+        """Retraction: x + u brought to the closest point of the zero set, without gate; strict like `projx`."""
+        return self._without_gate().projx(x + u)
 
     def with_fast_projection(self, *, gated: bool = True, predicted: bool = True) -> ImplicitManifold:
         """The same manifold, sharing its constraint, whose projection ends wherever Gauss-Newton lands (third order close to the closest point).
 
         `gated`, `predicted`: whether it keeps the gate and the predictor steps.
         """
-        other = copy.copy(self)
-        other._modules = dict(self._modules)
+        other = self._shared() if gated else self._without_gate()
         other.closest = False
-        if not gated:
-            other.gate = None
         if not predicted:
             other.predictor_steps = 0
         return other
 
+    def _without_gate(self) -> ImplicitManifold:
+        other = self._shared()
+        other.gate = None
+        return other
+
+    def _shared(self) -> ImplicitManifold:
+        """A copy that shares the constraint."""
+        other = copy.copy(self)
+        other._modules = dict(self._modules)
+        return other
+
     def _project(self, x: Tensor) -> Projection:
-        y = x.detach().double()
-        parts = [self._project_part(part) for part in y.split(_CHUNK)] or [self._project_part(y)]
+        found = differentiable_closest(x.double(), self._sought, self.scale)
+        return replace(found, points=found.points.to(x.dtype), residual=found.residual.to(x.dtype))
+
+    def _sought(self, x: Tensor) -> tuple[Projection, Linear]:
+        parts = [self._project_part(part) for part in x.split(_CHUNK)] or [self._project_part(x)]
         found = Projection(*(torch.cat(fields) for fields in zip(*((p.points, p.residual, p.converged, p.iterations) for p in parts), strict=True)))
-        points = self._attach(x, found.points) if x.requires_grad and torch.is_grad_enabled() else found.points
-        return replace(found, points=points.to(x.dtype), residual=found.residual.to(x.dtype))
+        return found, self._derivative_at(x, found.points)
+
+    def _derivative_at(self, x: Tensor, z: Tensor) -> Linear:
+        """Dpi at points x (n, D) with projections z, its factors found when they are first asked for; NaN where no closest point is near."""
+
+        @functools.cache
+        def factors() -> tuple[Tensor, Tensor]:
+            if not self.closest:
+                raise NotSupportedError(
+                    "project: a manifold with closest=False ends wherever Gauss-Newton lands, which has no derivative here; use one with closest=True"
+                )
+            basis, inverse, ok = self.closest_point_derivative(x, z)
+            return basis, torch.where(ok[:, None, None], inverse, torch.nan)
+
+        def derivative(v: Tensor) -> Tensor:
+            basis, inverse = factors()
+            return apply(basis, apply(inverse, apply(basis.mT, v)))
+
+        return derivative
 
     def _project_part(self, x: Tensor) -> Projection:
         tolerance = self.tolerance(torch.float64)
@@ -208,15 +242,8 @@ class ImplicitManifold(Manifold):
         """
         return self._section.closest_point_derivative(x, z)
 
-    def _attach(self, x: Tensor, z: Tensor) -> Tensor:
-        with torch.no_grad():
-            basis, inverse, _ = self.closest_point_derivative(x.detach().double(), z)
-            derivative = basis @ inverse @ basis.mT
-        y = x.double()
-        return z + (derivative @ (y - y.detach()).unsqueeze(-1)).squeeze(-1)
-
     def _tangent_basis(self, x: Tensor) -> Tensor:
-        return _chunked_tensor(lambda part: kernel(self._exact_rows(part)), x.detach().double()).to(x.dtype)
+        return underived(_chunked_tensor(lambda part: kernel(self._exact_rows(part)), x.detach().double()).to(x.dtype), x, FRAMES)
 
     def _exact_rows(self, x: Tensor) -> Tensor:
         return self._section.rows(x)
@@ -227,7 +254,7 @@ class ImplicitManifold(Manifold):
     def _mean_curvature(self, x: Tensor) -> Tensor:
         """H = -Ds^+ tr_T D^2 s for a regular constraint; second differences of the closest point otherwise."""
         if self.outputs > self.codim:
-            return super()._mean_curvature(x.detach().double()).to(x.dtype)
+            return underived(super()._mean_curvature(x.detach().double()).to(x.dtype), x, CURVATURE)
         y = x.detach().double()
         at = constant_rank.frame(self._field, y, self.codim)
         basis = self._tangent_basis(y)
@@ -235,7 +262,7 @@ class ImplicitManifold(Manifold):
         bends = torch.stack(
             [constant_rank.shape_operator(self._field, y, outputs[:, i], basis).diagonal(dim1=-2, dim2=-1).sum(-1) for i in range(self.codim)], -1
         )
-        return -(at.right @ (bends / at.values).unsqueeze(-1)).squeeze(-1).to(x.dtype)
+        return underived(-apply(at.right, bends / at.values).to(x.dtype), x, CURVATURE)
 
     def _second_form(self, x: Tensor) -> Tensor:
         """II = -Ds^+ (T^t D^2 s T) for a regular constraint; differences of the tangent projectors otherwise."""
@@ -255,7 +282,7 @@ class ImplicitManifold(Manifold):
         return anchors if torch.is_tensor(anchors) else None
 
     def section(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The kept section s (n, r) and Pi_r J (n, r, D) at points (n, D), in coordinates of U_r (F and J for a regular constraint); NaN off the domain."""
+        """The kept section s (n, r) and its rows (n, r, D) at points (n, D), scaled so that |s| is the distance to first order; NaN off the domain."""
         return self._section.kept(y)
 
     def extra_repr(self) -> str:

@@ -92,7 +92,7 @@ class _Rounds:
         at = self._linear(constant_rank.jet(self.field, z))
         move, slope = _moves(at, x - z, turn)
         length = move.norm(dim=1)
-        arrived = (at.frame.residual <= how.tolerance) & (slope.norm(dim=1) <= FOOT_TOLERANCE * how.scale)
+        arrived = (at.frame.distance <= how.tolerance) & (slope.norm(dim=1) <= FOOT_TOLERANCE * how.scale)
         # Moves that shrink at the rate seen leave less than |move| rate.
         rate = torch.maximum(length / last, _LEAST_RATE / how.scale * (x - z).norm(dim=1)).clamp(max=1.0)
         ended = arrived | (length * rate <= FOOT_TOLERANCE * how.scale)
@@ -101,9 +101,10 @@ class _Rounds:
         return (moved, left, length, turn), ~(left <= how.tolerance) & torch.isfinite(length)
 
     def _residual(self, moved: Tensor, at: _Linear, move: Tensor) -> Tensor:
-        """|s| (n,) after a move, by the value alone: the projector changes to first order, which leaves an error of the square of the move."""
+        """The distance (n,) from M after a move, by the value alone: the projector changes to first order, which leaves an error of the square of the move."""
         kept = at.frame.left[..., : self.rank].mT
-        return (apply(kept, self.field(moved)) + apply(at.change, move)).norm(dim=1)
+        section = apply(kept, self.field(moved)) + apply(at.change, move)
+        return (section / at.frame.values[..., : self.rank]).norm(dim=1)
 
     def _linear(self, jet: Jet) -> _Linear:
         at = constant_rank.gram_frame(jet.value, jet.rows, self.rank)

@@ -20,14 +20,14 @@ Aizenbud, Sober (2021), Non-parametric estimation of manifolds from noisy data.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.neighbours import Tree, pairs_within
+from topogen.geometry.derivatives import searched
 from topogen.geometry.frames import apply, complement
 from topogen.manifolds.atlas.graph_charts import GraphCharts, derivatives, monomials, powers
 
@@ -62,27 +62,6 @@ class Blend(NamedTuple):
     def gathered(self, terms: Tensor) -> Tensor:
         """Sums (n, ...) over the pairs of each point of terms (p, ...)."""
         return terms.new_zeros(len(self.value), *terms.shape[1:]).index_add_(0, self.row, terms)
-
-
-class _Search(torch.autograd.Function):
-    """Integers that a search among points gives: constants to every derivative, those of `torch.func` included, which hides the values of its tensors."""
-
-    @staticmethod
-    def forward(x: Tensor, search: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        return search(torch.nan_to_num(x.detach()))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.mark_non_differentiable(*output)
-        ctx.count = len(output)
-
-    @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> tuple[None, None]:
-        return None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *_: Any) -> tuple[None, ...]:
-        return (None,) * ctx.count
 
 
 class LocalPolynomialConstraint(nn.Module):
@@ -237,13 +216,12 @@ class LocalPolynomialConstraint(nn.Module):
         self._exponents = monomials(d, charts.degree)
 
     def _pairs(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        found: tuple[Tensor, Tensor] = _Search.apply(y, lambda x: pairs_within(x, self._centres(), self.support))  # type: ignore[no-untyped-call]
-        return found
+        row, sheet = searched(y, lambda x: pairs_within(x, self._centres(), self.support))
+        return row, sheet
 
     def _nearest(self, y: Tensor) -> Tensor:
         """The sheet (n,) with the nearest centre."""
-        found: tuple[Tensor] = _Search.apply(y, lambda x: (self._centres().nearest(x, 1)[1][:, 0],))  # type: ignore[no-untyped-call]
-        return found[0]
+        return searched(y, lambda x: (self._centres().nearest(x, 1)[1][:, 0],))[0]
 
     def _centres(self) -> Tree:
         if self._tree is None:

@@ -28,8 +28,8 @@ FOOT_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Approach:
-    """How points are brought to M: `tolerance` on |s|, first-order `predictor_steps`, `max_step` and `max_iterations` of Gauss-Newton, `scale` the unit of
-    length, `closest`: end in the closest point."""
+    """How points are brought to M: `tolerance` on the distance from M, first-order `predictor_steps`, `max_step` and `max_iterations` of Gauss-Newton,
+    `scale` the unit of length, `closest`: end in the closest point."""
 
     tolerance: float
     predictor_steps: int
@@ -43,13 +43,13 @@ class Section(Protocol):
     """What `ImplicitManifold` asks of a section. Points are rows (n, D) in float64, and a result holds no gradients."""
 
     def residual(self, x: Tensor) -> Tensor:
-        """|s| (n,)."""
+        """Distance (n,) from M to first order."""
 
     def rows(self, x: Tensor) -> Tensor:
         """Ds (n, r, D) at points of M, whose kernel is the tangent space."""
 
     def kept(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """s (n, r) and Ds (n, r, D) at points near M, up to what vanishes on M; NaN where F is not finite."""
+        """s (n, r), |s| the distance from M to first order, and Ds (n, r, D) at points near M, up to what vanishes on M; NaN where F is not finite."""
 
     def project(self, x: Tensor, how: Approach) -> Projection:
         """The points brought to M."""

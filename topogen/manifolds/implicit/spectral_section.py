@@ -37,21 +37,27 @@ class SpectralSection:
         return constant_rank.frame(self.field, x, self.rank)
 
     def residual(self, x: Tensor) -> Tensor:
-        """|s| (n,)."""
-        return self.frame(x).residual
+        """Distance (n,) to first order, |S_r^-1 U_r^t F|."""
+        return self.frame(x).distance
 
     def rows(self, x: Tensor) -> Tensor:
         """Ds (n, r, D), the change of Pi_r included."""
         return constant_rank.exact_derivative(self.field, x, self.frame(x))
 
     def kept(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """s (n, r) and Pi_r J (n, r, D) in coordinates of U_r (F and J themselves where m = r)."""
+        """s (n, r) and its rows (n, r, D), scaled to orthonormal rows, so that |s| is the distance to first order; NaN where F or J are not finite."""
         value, rows = constant_rank.value_and_jacobian(self.field, x)
-        if value.shape[-1] == self.rank:
-            return value, rows
         finite = torch.isfinite(value).all(-1) & torch.isfinite(rows).all((-2, -1))
-        left = torch.linalg.svd(torch.where(finite[:, None, None], rows, 0.0), full_matrices=False)[0][..., : self.rank].mT
-        return torch.where(finite[:, None], apply(left, value), torch.nan), left @ rows
+        rows = torch.where(finite[:, None, None], rows, 0.0)
+        if value.shape[-1] > self.rank:
+            left, sigma, _ = torch.linalg.svd(rows, full_matrices=False)
+            turn = left[..., : self.rank].mT / sigma[:, : self.rank, None]
+        elif self.rank == 1:
+            turn = 1 / rows.norm(dim=-1, keepdim=True)
+        else:
+            factor, info = torch.linalg.cholesky_ex(rows @ rows.mT)
+            turn = torch.linalg.inv_ex(torch.where((info == 0)[:, None, None], factor, torch.nan))[0]
+        return torch.where(finite[:, None], apply(turn, value), torch.nan), turn @ rows
 
     def project(self, x: Tensor, how: Approach) -> Projection:
         """The points brought to M: all at once where the field has a `jet`, one thing after the other for what is left and for other fields."""

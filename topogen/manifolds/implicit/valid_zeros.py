@@ -10,19 +10,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from topogen.geometry.clouds.point_clouds import even_rows
 from topogen.manifolds.base import Manifold
 
 __all__ = ["full_residual_bound", "is_valid_zero"]
 
 _MARGIN = 4.0
 _FLOOR = 1e-6
+_SOME = 256
 
 
 def full_residual_bound(manifold: Manifold, points: Tensor) -> float:
-    """Four times the largest full residual |F| at points (n, D) of M (plus 1e-6 scale); infinite where |F| says nothing more than |s|."""
+    """Four times the largest |F| at points (n, D) of M, plus 1e-6 scale times the slope of F there; infinite where |F| says nothing more than |s|."""
     if manifold.constraint is None or manifold.regular or not len(points):
         return torch.inf
-    return _MARGIN * float(manifold.full_residual(points).max()) + _FLOOR * manifold.scale
+    slope = float(manifold.spectrum(points[even_rows(len(points), _SOME)])[:, : manifold.codim].median())
+    return _MARGIN * float(manifold.full_residual(points).max()) + _FLOOR * manifold.scale * slope
 
 
 def is_valid_zero(manifold: Manifold, points: Tensor, bound: Tensor | float) -> Tensor:

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from topogen.geometry.derivatives import Linear
+from topogen.geometry.frames import apply
 from topogen.geometry.newton import State, damped, iterate, saddle_free
 
-__all__ = ["Embedding", "ParameterGrid", "Jet", "differentiable_points", "nearest_parameters"]
+__all__ = ["Embedding", "ParameterGrid", "Jet", "nearest_points", "nearest_parameters"]
 
 Embedding = Callable[[Tensor], Tensor]
 Jet = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -49,15 +51,17 @@ def nearest_parameters(phi: Embedding, jet: Jet, x: Tensor, grid: ParameterGrid,
     return u[first], steps[first]
 
 
-def differentiable_points(jet: Jet, x: Tensor, u: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Points phi(u) (n, D) with the first derivative of the nearest point in x, J H^-1 J^t, and the tangential residual (n,) of phi(u) - x."""
-    fixed = x.detach()
-    point, first, _, hessian = _system(jet, fixed, u, low, high)
-    change = saddle_free(hessian, (first.mT @ (x - fixed).unsqueeze(-1)).squeeze(-1))
+def nearest_points(jet: Jet, x: Tensor, u: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Linear]:
+    """Points phi(u) (n, D) nearest to x, the tangential residual (n,) of phi(u) - x, and the derivative of the nearest point in x, J H^-1 J^t."""
+    point, first, _, hessian = _system(jet, x, u, low, high)
     left, s, _ = torch.linalg.svd(first, full_matrices=False)
     kept = left * (s > 1e-8 * s[:, :1]).unsqueeze(-2)
-    residual = (kept.mT @ (point - fixed).unsqueeze(-1)).squeeze(-1).norm(dim=-1)
-    return point + (first @ change.unsqueeze(-1)).squeeze(-1), residual
+    residual = apply(kept.mT, point - x).norm(dim=-1)
+
+    def derivative(v: Tensor) -> Tensor:
+        return apply(first, saddle_free(hessian, apply(first.mT, v)))
+
+    return point, residual, derivative
 
 
 def _starts(x: Tensor, grid: ParameterGrid) -> tuple[Tensor, Tensor]:

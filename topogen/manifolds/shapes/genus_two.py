@@ -15,10 +15,11 @@ from typing import final
 import torch
 from torch import Tensor
 
+from topogen.geometry.derivatives import Linear, differentiable_closest
 from topogen.geometry.frames import complement
 from topogen.manifolds.base import Projection
 from topogen.manifolds.shapes.base import Shape, check_positive, sample_by_rejection, uniform
-from topogen.manifolds.shapes.level_set import LevelSurface, Seeds, closest_points, differentiable_closest, onto, onto_with_tangents
+from topogen.manifolds.shapes.level_set import LevelSurface, Seeds, closest_points, derivative_of_closest, onto, onto_with_tangents
 
 __all__ = ["GenusTwo"]
 
@@ -57,12 +58,14 @@ class GenusTwo(Shape):
         return 8 * self.scale**2 * sum(float((_patch(torch.full((len(square),), k), square)[1] * weights).sum()) for k in range(5))
 
     def _project(self, x: Tensor) -> Projection:
-        y = x.to(device="cpu", dtype=torch.float64) / self.scale
-        p, steps = closest_points(_SURFACE, y.detach(), self._seeds)
-        points, residual = differentiable_closest(_SURFACE, y, p)
-        residual = self.scale * residual
-        converged = residual <= self.tolerance(torch.float64)
-        return Projection((self.scale * points).to(x), residual.to(x), converged.to(x.device), steps.to(x.device))
+        found = differentiable_closest(x.double() / self.scale, self._sought, 1.0)
+        residual = self.scale * found.residual
+        return Projection((self.scale * found.points).to(x), residual.to(x), residual <= self.tolerance(torch.float64), found.iterations)
+
+    def _sought(self, y: Tensor) -> tuple[Projection, Linear]:
+        p, steps = closest_points(_SURFACE, y, self._seeds)
+        residual, derivative = derivative_of_closest(_SURFACE, y, p)
+        return Projection(p, residual, torch.isfinite(residual), steps), derivative
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
         normal = _slope(x / self.scale)[1]

@@ -32,7 +32,7 @@ def sphere_logarithm(x: Tensor, y: Tensor, radius: float) -> Tensor:
     along = y - x * (x * y).sum(-1, keepdim=True) / radius**2
     length = along.norm(dim=-1, keepdim=True)
     defined = length > 16 * torch.finfo(x.dtype).eps * radius
-    any_tangent = complement(x.unsqueeze(-1) / x.norm(dim=-1)[..., None, None])[..., 0]
+    any_tangent = complement((x / x.norm(dim=-1, keepdim=True)).detach().unsqueeze(-1))[..., 0]
     direction = torch.where(defined, along / torch.where(defined, length, 1.0), any_tangent)
     near = ((x - y).norm(dim=-1) < radius).unsqueeze(-1)
     # The chord itself is the better answer where P(x) y has no direction left, except at the antipode.

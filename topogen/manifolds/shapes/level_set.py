@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from topogen.geometry.derivatives import Linear
 from topogen.geometry.frames import apply, complement
 from topogen.geometry.newton import State, clipped, damped, iterate, saddle_free
 
-__all__ = ["Seeds", "LevelSurface", "closest_points", "differentiable_closest", "onto", "onto_with_tangents"]
+__all__ = ["Seeds", "LevelSurface", "closest_points", "derivative_of_closest", "onto", "onto_with_tangents"]
 
 _CHUNK = 2_000_000
 
@@ -70,12 +71,14 @@ def closest_points(surface: LevelSurface, x: Tensor, seeds: Seeds) -> tuple[Tens
     return p[first], steps[first]
 
 
-def differentiable_closest(surface: LevelSurface, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    """p (n, 3) with the first derivative T Hessian^-1 T^t of the nearest point in x, and the residual (n,) |T^t (p - x)| + |F|/|N|."""
-    fixed = x.detach()
-    basis, gradient, hessian, departure = _system(surface, fixed, p)
-    change = apply(basis, saddle_free(hessian, apply(basis.mT, x - fixed)))
-    return p + change, gradient.norm(dim=-1) / (1 + (p - fixed).norm(dim=-1)) + departure
+def derivative_of_closest(surface: LevelSurface, x: Tensor, p: Tensor) -> tuple[Tensor, Linear]:
+    """The residual (n,) |T^t (p - x)| + |F|/|N| of closest points p (n, 3) to x, and their derivative in x, T Hessian^-1 T^t."""
+    basis, gradient, hessian, departure = _system(surface, x, p)
+
+    def derivative(v: Tensor) -> Tensor:
+        return apply(basis, saddle_free(hessian, apply(basis.mT, v)))
+
+    return gradient.norm(dim=-1) / (1 + (p - x).norm(dim=-1)) + departure, derivative
 
 
 def _starts(x: Tensor, seeds: Seeds) -> tuple[Tensor, Tensor]:

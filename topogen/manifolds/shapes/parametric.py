@@ -19,9 +19,10 @@ import math
 import torch
 from torch import Tensor
 
+from topogen.geometry.derivatives import CURVATURE, FRAMES, Linear, differentiable_closest, underived
 from topogen.manifolds.base import Projection
 from topogen.manifolds.shapes.base import Shape, sample_by_rejection, uniform
-from topogen.manifolds.shapes.closest import ParameterGrid, differentiable_points, nearest_parameters
+from topogen.manifolds.shapes.closest import ParameterGrid, nearest_parameters, nearest_points
 
 __all__ = ["ParametricShape", "real_rows", "second_order"]
 
@@ -62,16 +63,18 @@ class ParametricShape(Shape):
         return self.parameters_of(x)
 
     def _project(self, x: Tensor) -> Projection:
+        found = differentiable_closest(_exactly(x), self._sought, self.diameter)
+        return Projection(found.points.to(x), found.residual.to(x), found.converged.to(x.device), found.iterations.to(x.device))
+
+    def _sought(self, y: Tensor) -> tuple[Projection, Linear]:
         low, high = self._bounds()
-        y = _exactly(x)
-        u, steps = nearest_parameters(self.embed, self.jet, y.detach(), self._grid, low, high)
-        points, tangential = differentiable_points(self.jet, y, u, low, high)
-        residual = tangential / (1 + (points - y).detach().norm(dim=-1) / self.diameter)
-        converged = residual <= self.tolerance(torch.float64)
-        return Projection(points.to(x), residual.to(x), converged.to(x.device), steps.to(x.device))
+        u, steps = nearest_parameters(self.embed, self.jet, y, self._grid, low, high)
+        points, tangential, derivative = nearest_points(self.jet, y, u, low, high)
+        residual = tangential / (1 + (points - y).norm(dim=-1) / self.diameter)
+        return Projection(points, residual, residual <= self.tolerance(torch.float64), steps), derivative
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
-        return self._frame(self.jet(self._parameters_on(_exactly(x.detach())))[1]).to(x)
+        return underived(self._frame(self.jet(self._parameters_on(_exactly(x.detach())))[1]).to(x), x, FRAMES)
 
     def _frame(self, first: Tensor) -> Tensor:
         left: Tensor = torch.linalg.svd(first, full_matrices=False)[0]
@@ -82,7 +85,7 @@ class ParametricShape(Shape):
         basis = self._frame(first)
         inverse: Tensor = torch.linalg.pinv(first.mT @ first, hermitian=True, rtol=1e-10)
         total = (second * inverse.unsqueeze(1)).sum((-1, -2))
-        return (total - (basis @ (basis.mT @ total.unsqueeze(-1))).squeeze(-1)).to(x)
+        return underived((total - (basis @ (basis.mT @ total.unsqueeze(-1))).squeeze(-1)).to(x), x, CURVATURE)
 
     def _sample(self, n: int, generator: torch.Generator | None) -> Tensor:
         return self.embed(sample_by_rejection(n, generator, lambda k: self._uniform_parameters(k, generator), lambda u: self.density(u) / self._density_bound))

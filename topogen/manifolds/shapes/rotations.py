@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.derivatives import Linear, differentiable_closest
 from topogen.manifolds.base import Projection
 from topogen.manifolds.shapes.base import Shape, exact
 from topogen.manifolds.shapes.spheres import sphere_volume
@@ -35,12 +36,17 @@ class SpecialOrthogonal(Shape):
         self.n = n
 
     def _project(self, x: Tensor) -> Projection:
-        matrices = x.reshape(-1, self.n, self.n)
-        rotation, v, s = _nearest_rotation(matrices.detach())
-        points = rotation @ (torch.eye(self.n, dtype=x.dtype, device=x.device) + _turn(rotation, v, s, matrices - matrices.detach()))
+        return differentiable_closest(x, self._sought, 1.0)
+
+    def _sought(self, x: Tensor) -> tuple[Projection, Linear]:
+        rotation, v, s = _nearest_rotation(x.reshape(-1, self.n, self.n))
         residual = _departure(rotation)
         unique = s[:, -1] + s[:, -2] > 0
-        return exact(points.reshape(x.shape), residual, unique, self.tolerance(x.dtype))
+
+        def derivative(change: Tensor) -> Tensor:
+            return (rotation @ _turn(rotation, v, s, change.unflatten(-1, (self.n, self.n)))).flatten(-2)
+
+        return exact(rotation.flatten(1), residual, unique, self.tolerance(x.dtype)), derivative
 
     def _tangent_basis(self, x: Tensor) -> Tensor:
         rotation, _, _ = _nearest_rotation(x.reshape(-1, self.n, self.n))

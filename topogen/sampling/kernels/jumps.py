@@ -47,6 +47,9 @@ _SMALLEST_DISC = 0.1
 _CHUNK = 4096
 _PROBES = 256
 _MARGIN = 1.2
+_BALLS = (2.0, 4.0, 8.0, 16.0, 32.0)
+_SATURATED = 1.5
+_ONE_POINT = 1e-6
 
 
 class _Planes(NamedTuple):
@@ -66,7 +69,7 @@ class PlaneJump:
         potential: U, rows (n, D) float64 -> (n,), +inf where forbidden (walls, gate).
         centre: fixed point (D,) that starts are drawn around; None takes the mean of the first points that are seen.
         radius: of a ball around the centre that holds M or the part of interest (data units); None probes for it once, by projecting points of
-            two balls around the first points onto M. Points of M beyond it are found less often, which costs efficiency, not exactness.
+            balls around the first points onto M. Points of M beyond it are found less often, which costs efficiency, not exactness.
         starts: Newton starts per plane.
 
     A jump alone moves within and between components but is one part of a kernel only: alternate it with a local one. `failed` counts the planes
@@ -227,11 +230,22 @@ def _draw(log_weight: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def _extent(manifold: Manifold, points: Tensor, centre: Tensor) -> float:
-    """Radius around the centre that holds the points and what of M is found by projecting balls of twice and four times their radius onto it."""
+    """Radius around the centre that holds the points and what of M is found by projecting balls of 2, 4, .. 32 times their radius onto it.
+
+    Points that are all one say nothing of the size of M; its own unit of length does. Where what is found grows with the ball to the end, M is taken for
+    unbounded and the ball of 4 times the radius decides.
+    """
     spread = float((points - centre).norm(dim=1).max())
-    spread = spread if spread > 0 else float(getattr(manifold, "scale", centre.norm())) or 1.0
+    spread = spread if spread > _ONE_POINT * manifold.unit else manifold.unit
     probe = torch.Generator().manual_seed(0)
     ball = ball_points(_PROBES, len(centre), radius=spread, generator=probe, dtype=centre.dtype).to(centre.device)
-    found = manifold.project(centre + torch.cat([2 * ball, 4 * ball]))
+    reach = [_reached(manifold, centre, share * ball) for share in _BALLS]
+    bounded = reach[-1] <= _SATURATED * reach[-2]
+    return _MARGIN * max(spread, *(reach if bounded else reach[:2]))
+
+
+def _reached(manifold: Manifold, centre: Tensor, ball: Tensor) -> float:
+    """The distance from the centre within which 98 % of the projections of a ball around it lie, 0 where none converges."""
+    found = manifold.project(centre + ball)
     reach = (found.points - centre).norm(dim=1)[found.converged]
-    return _MARGIN * max(spread, float(reach.quantile(0.98)) if len(reach) else 0.0)
+    return float(reach.quantile(0.98)) if len(reach) else 0.0

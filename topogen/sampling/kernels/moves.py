@@ -139,7 +139,7 @@ class _Regular:
             value = self.field(y)
             move = spread(_solve(frame.factor, value))
             length = move.norm(dim=-1)
-            settled = (value.norm(dim=-1) <= self.tolerance) & (length <= RESIDUAL_TO_POSITION * self.tolerance)
+            settled = length <= self.tolerance
             return (y - move, length, settled), ~settled & (length < torch.inf)
 
         def shrinking(y: Tensor, last: Tensor, found: Tensor) -> tuple[State, Tensor]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
+from topogen.geometry.clouds.point_clouds import check_scale
 from topogen.manifolds import Manifold
 from topogen.points import as_points, read
 from topogen.topology.inference.expectations import parse_expectation
@@ -78,10 +79,15 @@ def names_topology(value: Any) -> bool:
 def as_cloud(value: Any, name: str) -> Tensor:
     """A cloud (n, D) float64 from a path, tensor or array; raises InvalidInputError or FileFormatError naming the argument `name`."""
     if not is_path(value):
-        return as_points(value, name=name, minimum=2)
+        return _scaled(as_points(value, name=name, minimum=2), name)
     if os.path.isdir(value):
         raise InvalidInputError(f"{name}: {os.fspath(value)!r} is a folder; if it holds a saved model, pass topogen.load(folder)")
-    return as_points(read(value), name=name, minimum=2)
+    return _scaled(as_points(read(value), name=name, minimum=2), name)
+
+
+def _scaled(cloud: Tensor, name: str) -> Tensor:
+    check_scale(cloud, name)
+    return cloud
 
 
 def manifold_input(subject: Any, known: Tensor | None, generator: torch.Generator, drawn: Tensor | None = None) -> ManifoldInput | None:
