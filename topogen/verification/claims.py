@@ -18,11 +18,15 @@ __all__ = ["REGISTER", "RegisteredClaim", "make_claim"]
 
 @dataclass(frozen=True)
 class RegisteredClaim:
-    """What a claim says, the `labels` that it may have, and the `ground` on which: a theorem with its assumption, a test, or a rule of thumb."""
+    """What a claim says, the `labels` that it may have, and the `ground` on which: a theorem with its assumption, a test, or a rule of thumb.
+
+    `needed`: nothing is confirmed where it fails.
+    """
 
     says: str
     labels: tuple[str, ...]
     ground: str
+    needed: bool = False
 
 
 _RULES = "spanning or reconstruction rule (Cohen-Steiner et al. 2007; Attali et al. 2024)"
@@ -41,9 +45,14 @@ REGISTER: dict[str, RegisteredClaim] = {
     "grid": RegisteredClaim(
         "Betti numbers of a zero set in a box", ("proved", "heuristic"), "bounds on every cell; heuristic where they are sampled or nothing is certified"
     ),
-    "dimension": RegisteredClaim("gap and tilt on 99 % of the manifold", ("statistical",), "Clopper-Pearson bounds; samples are independent and uniform"),
-    "ghosts": RegisteredClaim("at most .5 % of the starts end far from the data", ("statistical",), "Clopper-Pearson bounds; starts are independent"),
-    "kept residual": RegisteredClaim("samples lie on the zero set up to a tolerance", ("proved-for-sample",), "evaluated at each sample"),
+    "dimension": RegisteredClaim("gap and tilt on 99 % of the manifold", ("statistical",), "Clopper-Pearson bounds; samples are independent and uniform", True),
+    "ghosts": RegisteredClaim("at most .5 % of the starts end far from the data", ("statistical",), "Clopper-Pearson bounds; starts are independent", True),
+    "kept residual": RegisteredClaim("samples lie on the zero set up to a tolerance", ("proved-for-sample",), "evaluated at each sample", True),
+    "fidelity": RegisteredClaim(
+        "the data lie on a learned manifold, it along them, within its reach",
+        ("statistical", "heuristic"),
+        "Clopper-Pearson bound on the share of points beyond three times what noise and spacing explain; closest-point maps within reach (Federer 1959)",
+    ),
     "boundary": RegisteredClaim("a learned manifold has a boundary", ("heuristic",), "boundary points were found in the data"),
     "volume": RegisteredClaim("the volume of a manifold", ("proved", "statistical"), "closed form or quadrature; else an estimate with its standard error"),
     "distances": RegisteredClaim("distances between clouds, or of a cloud and a manifold", ("proved-for-sample",), "computed for each point"),
@@ -80,4 +89,4 @@ def make_claim(
     chosen = allowed[0] if label is None and len(allowed) == 1 else label
     if chosen not in allowed:
         raise InvalidInputError(f"label: the claim {key!r} may be {' or '.join(allowed)}, found {label!r}")
-    return Claim(text, chosen, holds, bound, assumption, evidence or {}, decides)
+    return Claim(text, chosen, holds, bound, assumption, evidence or {}, decides, REGISTER[key].needed, key)

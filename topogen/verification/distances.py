@@ -16,7 +16,7 @@ from topogen.manifolds import Manifold
 from topogen.verification.claims import make_claim
 from topogen.verification.verdict import Claim
 
-__all__ = ["between_clouds", "quantile", "samples_to_data", "to_manifold"]
+__all__ = ["between_clouds", "distances_to", "quantile", "samples_to_data", "to_manifold"]
 
 FARTHEST = 20
 
@@ -40,23 +40,23 @@ def between_clouds(subject: Tensor, against: Tensor) -> list[Claim]:
     return [make_claim("distances", text, True, evidence=evidence)]
 
 
-def to_manifold(manifold: Manifold, points: Tensor) -> Claim:
-    """Distances |x - project(x)| of points (n, D) to the manifold; the claim is that all of them could be projected.
-
-    Closest points are looked for where they decide, at the farthest twentieth; elsewhere the fast projection stands for them, which is no nearer.
-    """
-    distance = _distances(manifold, points)
-    failed = len(points) - len(distance)
+def to_manifold(distance: Tensor) -> Claim:
+    """What `distances_to` (n,) a manifold are; the claim is that all points could be projected."""
+    count, distance = len(distance), distance[distance.isfinite()]
+    failed = count - len(distance)
     if not len(distance):
-        return make_claim("distances", f"none of {len(points)} points could be projected onto the manifold", False, evidence={"unconverged": failed})
-    evidence = {"mean": float(distance.mean()), "q99": quantile(distance, 0.99), "max": float(distance.max()), "unconverged": failed, "points": len(points)}
+        return make_claim("distances", f"none of {count} points could be projected onto the manifold", False, evidence={"unconverged": failed})
+    evidence = {"mean": float(distance.mean()), "q99": quantile(distance, 0.99), "max": float(distance.max()), "unconverged": failed, "points": count}
     text = f"distance of against to the manifold {evidence['mean']:.3g} on average, {evidence['q99']:.3g} at 99 %, {evidence['max']:.3g} at most"
-    bound = f"{failed} of {len(points)} points could not be projected" if failed else ""
+    bound = f"{failed} of {count} points could not be projected" if failed else ""
     return make_claim("distances", text, failed == 0, bound, evidence=evidence)
 
 
-def _distances(manifold: Manifold, points: Tensor) -> Tensor:
-    """Distances (k,) to the manifold of the points that could be projected."""
+def distances_to(manifold: Manifold, points: Tensor) -> Tensor:
+    """Distances |x - project(x)| (n,) of points (n, D) to the manifold, infinite where they could not be projected.
+
+    Closest points are looked for where they decide, at the farthest twentieth; elsewhere the fast projection stands for them, which is no nearer.
+    """
     quick = manifold.with_fast_projection()
     projection = quick.project(points)
     near, ok = projection.points, projection.converged
@@ -64,7 +64,7 @@ def _distances(manifold: Manifold, points: Tensor) -> Tensor:
         far = (points - near).norm(dim=1).masked_fill(~ok, torch.inf).topk(min(len(points), int((~ok).sum()) + -(-len(points) // FARTHEST))).indices
         again = manifold.project(points[far])
         near, ok = near.index_copy(0, far, again.points), ok.index_copy(0, far, again.converged)
-    return (points - near).norm(dim=1)[ok]
+    return torch.where(ok, (points - near).norm(dim=1), torch.inf)
 
 
 def samples_to_data(samples: Tensor, points: Tensor) -> Claim:

@@ -24,16 +24,35 @@ LENS_SPACES = 3
 def summary(verdict: Verdict, subject: BettiEvidence, against: BettiEvidence | None, expected: Expectation | None, claims: Sequence[Claim]) -> str:
     """The verdict in one sentence."""
     wanted = " and of ".join(part for part in (_article(expected), "the data" if against is not None else "") if part)
-    failing = "; ".join(f"{claim.text.split(' subject')[0]} {claim.bound}" for claim in claims if claim.decides and claim.holds is False)
+    unfaithful = "; ".join(claim.bound or claim.text for claim in claims if (claim.needed or claim.key == "fidelity") and claim.holds is False)
+    differ = [claim for claim in claims if claim.decides and claim.holds is False and claim.key != "fidelity"]
+    failing = "; ".join(f"{claim.text.split(' subject')[0]} {claim.bound}" for claim in differ)
     if verdict is Verdict.REFUTED:
-        return f"the subject does not have the homology of {wanted}: {failing}"
+        far = f"the subject is not where the data are: {unfaithful}"
+        return far if all(claim.label == "heuristic" for claim in differ) else f"the subject does not have the homology of {wanted}: {failing}"
+    if verdict is Verdict.INCONCLUSIVE and unfaithful and not failing:
+        return f"{_left_open(subject, against)}: {unfaithful}"
     if verdict is Verdict.INCONCLUSIVE:
         speaks = f"heuristic evidence against {wanted} ({failing}); to refute it, " if failing else ""
         return speaks + _what_would_decide([side for side in (subject, against) if side is not None], claims, refute=bool(failing)) + _shown(claims)
     name = _name(subject)
     if name and _is_manifold(subject, claims):
-        return f"the subject is {name}" + (" and has the homology of the data" if against is not None else "")
-    return f"the subject has the {_compared(subject)} of {name or wanted}" + (", as the data have" if name and against is not None else "")
+        return f"the subject is {name}" + (" and has the homology of the data" if against is not None else "") + _taken(against)
+    return f"the subject has the {_compared(subject)} of {name or wanted}" + (", as the data have" if name and against is not None else "") + _taken(against)
+
+
+def _taken(against: BettiEvidence | None) -> str:
+    """Which part of a verdict is that of the data, where the rest was taken from the model."""
+    own = None if against is None else against.evidence.get("own")
+    return "" if own is None else f"; the data themselves decide {own}, the rest is told by the subject, which lies along all of them"
+
+
+def _left_open(subject: BettiEvidence, against: BettiEvidence | None) -> str:
+    name = _name(subject)
+    told = f"the subject has the homology of {name}" if name else "the subject"
+    if against is not None and not against.decided:
+        return f"{told}; the data do not decide" if name else "neither the subject nor the data decide"
+    return f"{told}; it cannot be trusted" if name else "the subject cannot be trusted"
 
 
 def not_shown(

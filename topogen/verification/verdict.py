@@ -1,7 +1,7 @@
 """A verdict and what it rests on: claims with a label each, never a bare boolean.
 
     REFUTED        some deciding claim fails, and its label is better than heuristic
-    CONFIRMED      every deciding claim is known to hold
+    CONFIRMED      every deciding claim is known to hold, and no claim that it needs fails
     INCONCLUSIVE   otherwise; the undecided claims name the number that would decide them
 
 Labels, strongest first: "proved" (of the object itself), "proved-for-sample" (a theorem about the points given), "statistical" (a bound that
@@ -44,7 +44,8 @@ class Verdict(enum.StrEnum):
 @dataclass(frozen=True)
 class Claim:
     """One statement: `text`, its `label` (one of LABELS), whether it `holds` (None: not decided), its `bound` (a number with its unit in words),
-    the `assumption` it is made under, JSON-able `evidence`, and whether the verdict rests on it (`decides`).
+    the `assumption` it is made under, JSON-able `evidence`, whether the verdict rests on it (`decides`), whether nothing is confirmed where it fails
+    (`needed`), and the `key` of its entry in the register of claims.
     """
 
     text: str
@@ -54,6 +55,8 @@ class Claim:
     assumption: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict, repr=False)
     decides: bool = False
+    needed: bool = False
+    key: str = ""
 
     def __post_init__(self) -> None:
         if self.label not in LABELS:
@@ -67,7 +70,7 @@ class Claim:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        plain = {name: getattr(self, name) for name in ("text", "label", "holds", "bound", "assumption", "decides")}
+        plain = {name: getattr(self, name) for name in ("key", "text", "label", "holds", "bound", "assumption", "decides", "needed")}
         return {**plain, "evidence": _plain(self.evidence)}
 
 
@@ -157,7 +160,8 @@ def decide(claims: Sequence[Claim]) -> Verdict:
     deciding = [claim for claim in claims if claim.decides]
     if any(claim.holds is False and claim.label != "heuristic" for claim in deciding):
         return Verdict.REFUTED
-    return Verdict.CONFIRMED if deciding and all(claim.holds for claim in deciding) else Verdict.INCONCLUSIVE
+    sound = all(claim.holds for claim in deciding) and not any(claim.needed and claim.holds is False for claim in claims)
+    return Verdict.CONFIRMED if deciding and sound else Verdict.INCONCLUSIVE
 
 
 def each(level: float, count: int) -> float:

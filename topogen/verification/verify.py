@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from topogen.topology.persistence.budget import Budget
 from topogen.verification.distances import between_clouds
 from topogen.verification.evidence.betti_evidence import BettiEvidence, check_primes, compare_evidence, evidence_of_expectation, filled, signature
 from topogen.verification.evidence.clouds import Inspected, cloud_evidence
+from topogen.verification.evidence.fidelity import Fidelity
 from topogen.verification.evidence.grid import grid_claim, grid_evidence
 from topogen.verification.evidence.inputs import ManifoldInput, as_cloud, manifold_input, names_topology
 from topogen.verification.evidence.manifolds import FIRST, claims_about, known_evidence, sampled_evidence
@@ -73,8 +74,8 @@ def verify(
         n_samples: how many samples of a manifold; None: 10,000, doubled up to 50,000 while the answer is open.
         seed, generator: randomness; the seed is used where no generator is given. The same seed gives the same result.
         budget: limits of each computation of persistence.
-        fill: take degrees that the cloud `against` does not decide by itself from a manifold subject that was learned from it; they then agree by
-            construction, and the verdict is heuristic: the cloud contradicts nothing, and the manifold says what lies between its points.
+        fill: take degrees that the cloud `against` leaves open from a manifold subject that was learned from it, where the data lie on it, it lies along
+            the data, and their distance is below its reach (`topogen.verification.evidence.fidelity`); the verdict is then heuristic.
         grid: for an implicit manifold in R^2 or R^3 (R^4 with few), certify its zero set by so many cells along the longest side of its box as well; 64 to 128
             take a minute or so. Where that proves its Betti numbers (a regular learned constraint), they are the subject's and no samples are judged.
         samples: points (k, D) that the model was asked for before (`model.sample`): these are judged first, more are drawn where they do not decide.
@@ -116,11 +117,10 @@ def verify(
     drawn = None if samples is None else as_cloud(samples, "samples")
     manifold = manifold_input(subject, data, source, drawn)
     mesh = as_mesh(subject) if manifold is None else None
-    mine, samples, beside = run.of_manifold(manifold, data) if manifold is not None else run.of_points(subject, mesh, data)
+    mine, samples, beside, faithful = run.of_manifold(manifold, data) if manifold is not None else run.of_points(subject, mesh, data)
     theirs = None if data is None else run.of_data(data, mine)
-    if fill and theirs is not None and manifold is not None and mine.decided:
-        theirs = filled(theirs, mine)
-    claims = (*_deciding(mine, theirs, expected, run.fields), *beside, *(() if theirs is None else theirs.beside))
+    theirs, near = _told_by(mine, theirs, faithful if fill or (manifold is not None and manifold.model) else None, fill)
+    claims = (*_deciding(mine, theirs, expected, run.fields), *near, *beside, *(() if theirs is None else theirs.beside))
     verdict = decide(claims)
     name = manifold.name if manifold is not None else f"{len(samples)} x {samples.shape[1]} points" if mesh is None else f"mesh of {len(mesh[1])} triangles"
     return Result(
@@ -137,6 +137,15 @@ def verify(
         seed=seed if generator is None else None,
         versions=_versions(),
     )
+
+
+class _Subject(NamedTuple):
+    """The side of the subject, points of it (n, D), claims that stand beside the verdict, and how a manifold lies to the data."""
+
+    side: BettiEvidence
+    samples: Tensor
+    beside: list[Claim]
+    fidelity: Fidelity | None = None
 
 
 @dataclass(frozen=True)
@@ -156,30 +165,31 @@ class _Run:
     inspection: Inspected | None
     say: Callable[[str], None]
 
-    def of_points(self, subject: Any, mesh: tuple[Tensor, Tensor] | None, data: Tensor | None) -> tuple[BettiEvidence, Tensor, list[Claim]]:
+    def of_points(self, subject: Any, mesh: tuple[Tensor, Tensor] | None, data: Tensor | None) -> _Subject:
         """As `of_cloud`, of a mesh where there is one, whose homology needs no scale; then the vertices."""
         if mesh is None:
             return self.of_cloud(as_cloud(subject, "subject"), data)
         self.say(f"homology of subject: {len(mesh[1])} triangles")
         side = mesh_evidence("subject", *mesh, self.fields)
-        return side, mesh[0], [*side.beside, *([] if data is None else between_clouds(mesh[0], data))]
+        return _Subject(side, mesh[0], [*side.beside, *([] if data is None else between_clouds(mesh[0], data))])
 
-    def of_cloud(self, cloud: Tensor, data: Tensor | None) -> tuple[BettiEvidence, Tensor, list[Claim]]:
+    def of_cloud(self, cloud: Tensor, data: Tensor | None) -> _Subject:
         """The side of a cloud, the cloud itself, and distance claims to the data."""
         if self.grid is not None:
             raise InvalidInputError(f"grid: {self.grid} cells need a constraint to bound, and the subject is a cloud; leave grid out, or verify a model of it")
         side = self._side("subject", cloud, self.dim)
-        return side, cloud, [*side.beside, *([] if data is None else between_clouds(cloud, data))]
+        return _Subject(side, cloud, [*side.beside, *([] if data is None else between_clouds(cloud, data))])
 
-    def of_manifold(self, subject: ManifoldInput, data: Tensor | None) -> tuple[BettiEvidence, Tensor, list[Claim]]:
-        """The side of a manifold, its samples, and the claims beside the verdict."""
+    def of_manifold(self, subject: ManifoldInput, data: Tensor | None) -> _Subject:
+        """The side of a manifold, its samples, the claims beside the verdict, and how it lies to the data."""
         beside: list[Claim] = []
         side = known_evidence(subject.manifold, self.fields)
         if side is None:
             side, samples, beside = self._judged(subject)
         else:
             samples = subject.draw(self.n_samples or FIRST, self.generator)
-        return side, samples, [*beside, *claims_about(subject, samples, data, self.generator, self.say)]
+        about, faithful = claims_about(subject, samples, data, self.generator, self.say)
+        return _Subject(side, samples, [*beside, *about], faithful)
 
     def _judged(self, subject: ManifoldInput) -> tuple[BettiEvidence, Tensor, list[Claim]]:
         """The side of a manifold by the grid where that proves it, else by samples; its samples; the claim of the grid."""
@@ -211,6 +221,15 @@ def _sorted_out(against: Any, expect: Any) -> tuple[Any, Any]:
     if expect is not None:
         raise InvalidInputError(f"against, expect: both name a topology ({against!r} and {expect!r}); pass a cloud as against, or one of the names")
     return None, against
+
+
+def _told_by(mine: BettiEvidence, theirs: BettiEvidence | None, faithful: Fidelity | None, fill: bool) -> tuple[BettiEvidence | None, list[Claim]]:
+    """The side of the data, with what it leaves open taken from the manifold where that is asked for and nothing speaks against it; and what then decides."""
+    if theirs is None or faithful is None:
+        return theirs, []
+    if not fill or theirs.decided:
+        return theirs, [faithful.on, faithful.along]
+    return filled(theirs, mine) if mine.decided and faithful.holds else theirs, [faithful.on, faithful.along, faithful.within]
 
 
 def _deciding(mine: BettiEvidence, theirs: BettiEvidence | None, expected: Expectation | None, fields: tuple[int, ...]) -> list[Claim]:

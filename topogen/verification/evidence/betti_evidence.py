@@ -102,14 +102,12 @@ def compare_evidence(one: BettiEvidence, other: BettiEvidence, fields: Sequence[
 
 
 def filled(cloud: BettiEvidence, manifold: BettiEvidence) -> BettiEvidence:
-    """The side of a cloud with its undecided degrees taken from the manifold learned from it, labelled heuristic."""
+    """The side of a cloud with its undecided degrees taken from the manifold learned from it, labelled heuristic; `evidence["own"]`: what it decides itself."""
     degrees = {p: max(len(cloud.betti[p]), len(manifold.betti[p])) for p in cloud.betti}
-    if cloud.decided:
-        return cloud
     betti = {p: tuple(known if (known := cloud.number(p, k)) is not None else manifold.number(p, k) for k in range(degrees[p])) for p in cloud.betti}
     own = ", ".join(f"({','.join('?' if b is None else str(b) for b in n)}) over Z/{p}" for p, n in cloud.betti.items())
     assumption = f"{cloud.assumption}; by itself the cloud decides {own}, the other degrees are those of the manifold learned from it"
-    return replace(cloud, betti=betti, label="heuristic", complete=True, assumption=assumption)
+    return replace(cloud, betti=betti, label="heuristic", complete=True, assumption=assumption, evidence={**cloud.evidence, "own": own}, before=cloud)
 
 
 def estimated_instead(stated: BettiEvidence, estimated: BettiEvidence) -> BettiEvidence:

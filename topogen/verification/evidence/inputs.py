@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -28,7 +28,8 @@ __all__ = ["ManifoldInput", "as_cloud", "is_path", "manifold_input", "names_topo
 class ManifoldInput:
     """A manifold, a sampler of it `draw(n, generator) -> (n, D)`, its distribution where it has one, and points known to be near it.
 
-    `placed`: the manifold in all coordinates, where `manifold` is its core in those of a subspace; None elsewhere.
+    `placed`: the manifold in all coordinates, where `manifold` is its core in those of a subspace; None elsewhere. `model`: whether it came with a sampler of
+    its own, as what is learned from data does.
     """
 
     manifold: Manifold
@@ -36,6 +37,7 @@ class ManifoldInput:
     distribution: Any
     points: Tensor | None
     placed: Manifold | None = None
+    model: bool = False
 
     @property
     def name(self) -> str:
@@ -98,14 +100,18 @@ def manifold_input(subject: Any, known: Tensor | None, generator: torch.Generato
     `drawn` (k, D) are samples of a model drawn before, which are given out first where they are uniform.
     """
     found = _as_it_lies(subject, known, generator, drawn)
-    return found if found is None or found.manifold.core is None else _in_subspace(found)
+    if found is None:
+        return None
+    found = replace(found, model=not isinstance(subject, Manifold))
+    return found if found.manifold.core is None else _in_subspace(found)
 
 
 def _in_subspace(subject: ManifoldInput) -> ManifoldInput:
     """The same in the coordinates of the subspace."""
     placed, draw = subject.manifold, subject.draw
     points = None if subject.points is None else placed.coordinates(subject.points)
-    return ManifoldInput(cast(Manifold, placed.core), lambda n, generator: placed.coordinates(draw(n, generator)), subject.distribution, points, placed)
+    core = cast(Manifold, placed.core)
+    return replace(subject, manifold=core, draw=lambda n, generator: placed.coordinates(draw(n, generator)), points=points, placed=placed)
 
 
 def _as_it_lies(subject: Any, known: Tensor | None, generator: torch.Generator, drawn: Tensor | None) -> ManifoldInput | None:

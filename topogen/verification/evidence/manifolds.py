@@ -23,8 +23,9 @@ from topogen.topology.inference.mass_bound import uniform_ratio
 from topogen.topology.persistence.budget import Budget
 from topogen.verification.claims import make_claim
 from topogen.verification.dimension_certificate import dimension_certificate
-from topogen.verification.distances import samples_to_data, to_manifold
+from topogen.verification.distances import distances_to, samples_to_data, to_manifold
 from topogen.verification.evidence.betti_evidence import BettiEvidence, estimated_instead, evidence_of_homology
+from topogen.verification.evidence.fidelity import Fidelity, fidelity
 from topogen.verification.evidence.inputs import ManifoldInput
 from topogen.verification.shares import exceeds, share_bounds
 from topogen.verification.verdict import Claim, each
@@ -77,9 +78,11 @@ def sampled_evidence(
     return replace(side, manifold=True), samples
 
 
-def claims_about(subject: ManifoldInput, samples: Tensor, against: Tensor | None, generator: torch.Generator, say: Callable[[str], None]) -> list[Claim]:
-    """Claims beside the verdict about a manifold, its samples (n, D) and the data (m, D)."""
-    claims = []
+def claims_about(
+    subject: ManifoldInput, samples: Tensor, against: Tensor | None, generator: torch.Generator, say: Callable[[str], None]
+) -> tuple[list[Claim], Fidelity | None]:
+    """Claims beside the verdict about a manifold, its samples (n, D) and the data (m, D), and its fidelity to these."""
+    claims, faithful = [], None
     manifold = subject.ground
     if manifold.constraint is not None:
         say(f"dimension certificate at {min(CERTIFIED, len(samples))} samples")
@@ -93,11 +96,14 @@ def claims_about(subject: ManifoldInput, samples: Tensor, against: Tensor | None
     whole = subject.placed or manifold
     if against is not None and against.shape[1] == whole.ambient_dim:
         say("distances to the data")
-        claims += [to_manifold(whole, against), samples_to_data(*_alike(subject, samples, against))]
+        drawn, data = _alike(subject, samples, against)
+        distance = distances_to(whole, against)
+        claims += [to_manifold(distance), samples_to_data(drawn, data)]
+        faithful = fidelity(subject.manifold, samples, drawn, data, distance, generator)
     if not subject.closed:
         claims.append(make_claim("boundary", "the manifold has a boundary (samples stay where the data are)", True))
     say("volume")
-    return [*claims, _volume(subject)]
+    return [*claims, _volume(subject)], faithful
 
 
 def _alike(subject: ManifoldInput, samples: Tensor, against: Tensor) -> tuple[Tensor, Tensor]:
