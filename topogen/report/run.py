@@ -123,9 +123,9 @@ def run(
 ) -> Outcome:
     """Inspect a cloud (n, D), fit a model, sample it, verify it and write everything to `folder`.
 
-    The verification is against the cloud, and against `expect` too where it is given; degrees that the cloud leaves open are taken from the
-    manifold where it lies along the data and within its reach of them (`verify(fill=True)`). `say` hears one line per stage. Raises CheckpointError where `folder` holds something else,
-    InvalidInputError where it cannot be written (both before any work), and what the stages raise.
+    The verification is against the cloud, and against `expect` too where it is given; degrees that the cloud leaves open are taken from the manifold where it
+    lies along the data and within its reach of them (`verify(fill=True)`). `say` hears one line per stage. Raises CheckpointError where `folder` holds
+    something else, InvalidInputError where it cannot be written (both before any work), and what the stages raise.
     """
     target = Path(folder)
     check_output_folder(target)
