@@ -25,7 +25,7 @@ def test_a_well_sampled_circle_is_sure():
     assert found.share({2: (2, 2), 3: (2, 2)}) == 0
     assert found.share({2: (1, 1, 0), 3: (1, 1, 0)}) == found.share(), "trailing zeros say nothing"
     assert json.loads(found.to_json())["found"][0]["count"] == 20
-    assert found.to_text().startswith("P = 0.98 (20 of 20): Z/2 (1,1)")
+    assert found.to_text().startswith("[heuristic] 20 of 20 halves: Z/2 (1,1)")
 
 
 def test_too_few_points_are_doubt():
