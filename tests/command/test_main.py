@@ -138,7 +138,7 @@ def test_verify_confirms(capsys, cloud):
 
 def test_verify_a_model_on_a_grid_and_against_a_name(capsys, cloud, tmp_path):
     model = str(tmp_path / "network")
-    assert call(capsys, "fit", cloud, "-o", model, "--constraint", "neural", "--steps", "150", "--quiet")[0] == 0
+    assert call(capsys, "fit", cloud, "-o", model, "--constraint", "neural", "--steps", "400", "--quiet")[0] == 0
     code, out, _ = call(capsys, "verify", model, "--against", "circle", "--grid", 64, "--json", "--quiet")
     found = json.loads(out)
     assert code == 0
