@@ -60,7 +60,7 @@ def rotations(n: int, seed: int = 0) -> Tensor:
         (torus(40_000), 2, {2: (1, 2, 1), 3: (1, 2, 1)}, "statistical"),
         (torus(10_000), 2, {2: (1, 2, 1), 3: (1, 2, 1)}, "heuristic"),
         (shapes.get("projective_plane").sample(12_000, generator=generator()), 2, {2: (1, 1, 1), 3: (1, 0, 0)}, "statistical"),
-        (sphere(20_000, 3), 3, {2: (1, 0, 0, 1), 3: (1, 0, 0, 1)}, "heuristic"),
+        (sphere(40_000, 3), 3, {2: (1, 0, 0, 1), 3: (1, 0, 0, 1)}, "heuristic"),
     ],
     ids=["circle", "two circles", "sphere", "torus", "coarse torus", "projective plane", "three-sphere"],
 )
