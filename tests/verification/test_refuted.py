@@ -92,7 +92,7 @@ def test_the_numbers_are_at_risk(name, wrong):
 
 WRONG = {
     "circle as two": (lambda s: Circle().sample(400, generator(s)), "linked_circles", 1.0),
-    "two circles as one": (lambda s: noisy("linked_circles", 1500, 0.0, s), "circle", 1.0),
+    "two circles as one": (lambda s: noisy("linked_circles", 3000, 0.0, s), "circle", 1.0),
     "sphere as torus": (lambda s: Sphere(2).sample(3000, generator(s)), "torus", 1.1),
     "projective plane as sphere": (lambda s: noisy("projective_plane", 16_000, 0.0, s), "sphere", 1.1),
 }

@@ -166,7 +166,9 @@ def newton(field: Field, x: Tensor, rank: int, tolerance: float, max_iterations:
     start = (points, *_aim(field, points, rank))
     found = iterate(step, start, max_iterations=max_iterations, active=_unsolved(start, tolerance))
     points, residual, move = found.state
-    distance = torch.where(torch.isfinite(residual), move.norm(dim=-1), torch.inf)
+    # Where J vanishes no step says how far the zero set is, if there is one.
+    stuck = (residual > 0) & (move == 0).all(-1)
+    distance = torch.where(torch.isfinite(residual) & ~stuck, move.norm(dim=-1), torch.inf)
     converged = distance <= tolerance
     # The step that showed how near they are is known already: taking it leaves its square.
     return Projection(torch.where(converged.unsqueeze(-1), points + move, points), distance, converged, found.steps)

@@ -128,11 +128,12 @@ def test_the_radius_of_a_gate_follows_the_units():
 
 
 def test_the_floor_of_the_levels_follows_the_reach():
-    """A thin tube is not blurred over .2 % of its diameter, a round shape is; noise is the floor of both."""
+    """A thin tube is not blurred over .7 % of its diameter, a round shape is; noise is the floor of both, and half of what was removed."""
     reach = torch.tensor([0.02, 0.1, 0.5, 0.5], dtype=torch.float64)
     scales = Scales(1, 1e-4, 0.001, 0.02, 1.0, torch.full((4,), 0.001, dtype=torch.float64), reach, 10, True)
-    assert noise_levels(scales, 1).low.tolist() == pytest.approx([0.00025, 0.00125, 0.002, 0.002])
-    assert noise_levels(replace(scales, noise=0.0015), 1).low.tolist() == pytest.approx([0.0015, 0.0015, 0.002, 0.002])
+    assert noise_levels(scales, 1).low.tolist() == pytest.approx([0.001, 0.005, 0.007, 0.007])
+    assert noise_levels(replace(scales, noise=0.006), 1).low.tolist() == pytest.approx([0.006, 0.006, 0.007, 0.007])
+    assert noise_levels(scales, 1, removed=0.006).low.tolist() == pytest.approx([0.003, 0.005, 0.007, 0.007])
 
 
 def test_one_output_is_guided_to_its_sign():

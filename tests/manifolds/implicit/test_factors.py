@@ -62,3 +62,10 @@ def test_samplers_do_not_depend_on_a_factor(name, factor):
 def test_volumes_do_not_depend_on_a_factor(factor):
     one, two = (Uniform(times(f, "ellipsoid"), seed=0).volume.value for f in (1.0, factor))
     assert abs(one / two - 1) < 1e-6
+
+
+def test_a_place_without_slope_is_no_zero():
+    """|x|^2 + 1 has no zeros; at 0, where iterations end, its gradient vanishes and so does the step."""
+    empty = ImplicitManifold(lambda x: x.square().sum(1, keepdim=True) + 1, 2, 3)
+    starts = torch.cat([torch.zeros(1, 3, dtype=torch.float64), torch.randn(50, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)])
+    assert not empty.project(starts).converged.any()

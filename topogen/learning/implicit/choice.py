@@ -2,11 +2,9 @@
 
 The points are divided into three parts: most to fit, a tenth to choose with, a tenth to judge with, raw as they are. Local polynomials cost next to nothing and
 are fitted first. Where the root mean square distance of the points to choose with is below `CLEAN` of the diameter, nothing else is tried. Otherwise a network
-is trained as well. Local polynomials are taken where the points are nearer to them by more than the standard error of the difference of mean squares, else the
-network, the smoother of the two (the rule of one standard error): noise moves these points by far more than the two differ. A point that does not project
-counts with its distance to the nearest fitted one. Local polynomials are then fitted again to both parts. What is handed over is measured on the points to
-judge with, in units of the noise; where these contradict local polynomials that were taken alone, a network is trained after all and they decide.
-Breiman, Friedman, Olshen, Stone (1984), Classification and Regression Trees.
+is trained as well, and the one with the smaller mean square distance is taken; a point that does not project counts with its distance to the nearest
+fitted one. Local polynomials are then fitted again to both parts. What is handed over is measured on the points to judge with, in units of the noise;
+where these contradict local polynomials that were taken alone, a network is trained after all and they decide.
 """
 
 from __future__ import annotations
@@ -144,16 +142,14 @@ def _chosen(request: ManifoldRequest, parts: Division) -> _Choice:
         local = _local(request, parts.fit)
     except (InvalidInputError, DivergenceError) as error:
         return _Choice(_neural(request, parts.both), (f"constraint: neural, because local polynomials do not fit ({error})",))
-    square, size = _squares(local.manifold, parts), diameter(parts.fit)
-    level = float(square.mean().sqrt())
+    level, size = _level(local.manifold, parts), diameter(parts.fit)
     if level <= CLEAN * size:
         reason = f"held-out points are {level:.3g} off it (root mean square), {level / size:.2%} of the diameter"
         return _Choice(_local(request, parts.both), (f"constraint: local polynomials; {reason}; a network was not tried",), alone=True)
     neural = _neural(request, parts.fit)
-    other = _squares(neural.manifold, parts)
-    told = f"held-out points are {level:.4g} off local polynomials and {float(other.mean().sqrt()):.4g} off a network (root mean square)"
-    nearer = other - square
-    if float(nearer.mean()) <= float(nearer.std()) / len(nearer) ** 0.5:
+    other = _level(neural.manifold, parts)
+    told = f"held-out points are {level:.4g} off local polynomials and {other:.4g} off a network (root mean square)"
+    if other < level:
         return _Choice(neural, (f"constraint: neural; {told}",))
     return _Choice(_local(request, parts.both), (f"constraint: local polynomials; {told}",))
 
@@ -198,11 +194,11 @@ def held_out_distances(manifold: ImplicitManifold, points: Tensor) -> tuple[Tens
     return (found.points - points).norm(dim=1), ~found.converged
 
 
-def _squares(manifold: ImplicitManifold, parts: Division) -> Tensor:
-    """Squared distances (n,) of the points to choose with; one that does not project counts with its distance to the nearest fitted one."""
+def _level(manifold: ImplicitManifold, parts: Division) -> float:
+    """Root mean square distance of the points to choose with; one that does not project counts with its distance to the nearest fitted one."""
     off, lost = held_out_distances(manifold, parts.choose)
     off = torch.where(lost, nearest(parts.fit, 1, parts.choose)[0][:, 0], off) if bool(lost.any()) else off
-    return off.square()
+    return float(off.square().mean().sqrt())
 
 
 def _judged(manifold: ImplicitManifold, parts: Division, request: ManifoldRequest) -> _Judgement:

@@ -15,9 +15,8 @@ but training gets caught in defects where kept singular values vanish: F is a se
 (m - r - 1)-connected, so only from m = h + 1 on no defect on a d-dimensional M is held by topology. Defects can still survive as saddles (J = 0 is
 one): started at F(x) = (x - c) / 2 the way to x - pi(x) has none (smallest kept value on a noisy projective plane .65, .10 when started at 0).
 
-Scales: with probability .85 s is log-uniform in [s_min, s_max] per point, s_min = max(noise, min(.002 diameter, .0125 reach)), because noise s
-moves what is learned by its curvature bias s^2 / reach (clean torus and Klein bottle: .05 and .03 % of the diameter off with four times these, .005 and .006
-so), s_max = .7 reach / sqrt(h - d), not below 3 s_min;
+Scales: with probability .85 s is log-uniform in [s_min, s_max] per point, s_min = max(noise, min(.007 diameter, .05 reach)), because noise s moves what is
+learned by its curvature bias s^2 / reach, s_max = .7 reach / sqrt(h - d), not below 3 s_min;
 otherwise log-uniform from s_max to .35 diameter, which decides nothing near M (its weight there falls like s^-(h-d+2)) and keeps zeros from appearing far away.
 A single output is told its sign at first: F(x + s e) = s <n, e> with n the normals that agree (`sides`), its weight falling from 1 to 0 over the first
 15 % of the steps; left to itself it starts with patches of either sign and keeps the seams between them. The first layer starts at the
@@ -49,7 +48,7 @@ __all__ = ["ConstraintLearner", "LearnedConstraint", "NoiseLevels", "Ramp", "lea
 PIN, PIN_ONE = 300.0, 20.0
 EXTRA_OUTPUTS = 2
 FAR_SHARE, FAR_SCALE = 0.15, 0.35
-FINEST, FINE = 0.002, 0.0125
+FINEST, FINE = 0.007, 0.05
 GUIDED = 0.15
 WIDTH = 128
 DEFAULTS, SMOOTHING = Settings(steps=3000, rate=3e-3), Settings(steps=1500, rate=3e-3)
@@ -75,12 +74,12 @@ class LearnedConstraint:
     training: TrainingReport
 
 
-def noise_levels(scales: Scales, codim: int) -> NoiseLevels:
-    """The noise levels above, from the scales of a cloud and the codimension h - d in its hull."""
+def noise_levels(scales: Scales, codim: int, removed: float = 0.0) -> NoiseLevels:
+    """The noise levels above, from the scales of a cloud and the codimension h - d in its hull. Half the noise `removed` is a floor too: some is left."""
     reach = scales.reach_per_point.clamp(max=scales.diameter / 2)
     room = reach / math.sqrt(codim)
     empty = float((scales.spacing_per_point.clamp(min=scales.noise) >= room).double().mean())
-    low = (FINE * reach).clamp(max=FINEST * scales.diameter).clamp(min=scales.noise)
+    low = (FINE * reach).clamp(max=FINEST * scales.diameter).clamp(min=max(scales.noise, removed / 2))
     return NoiseLevels(low, torch.maximum(0.7 * room, 3 * low), FAR_SCALE * scales.diameter, empty)
 
 
@@ -147,7 +146,7 @@ def learn_constraint(
     """Learn the constraint of points (n, D) near a manifold of dimension `dim`, in the affine `hull` of the cloud, with the `scales` measured in it.
 
     `closed`: no boundary was found; closed hypersurfaces of their affine hull get one output, everything else hull.dim + 2.
-    `removed`: the noise that the points had before they were moved onto sheets; where there was any the network starts plainly.
+    `removed`: the noise that the points had before they were moved onto sheets; where there was any, the network starts plainly.
     `skip`: the linear part of an overcomplete F starts at `skip` times the identity.
     Raises DivergenceError, InvalidInputError.
     """
@@ -155,7 +154,7 @@ def learn_constraint(
     codim = hull.dim - dim
     outputs = 1 if codim == 1 and closed else hull.dim + EXTRA_OUTPUTS
     network = ConstraintNetwork(hull.mean, spread, hull.basis, outputs, width, skip=skip if outputs > 1 else 0.0, generator=generator)
-    levels = noise_levels(scales, codim)
+    levels = noise_levels(scales, codim, removed)
     coordinates = network.coordinates(points)
     if not removed:
         network.place(coordinates, _detail(scales) / spread, generator)

@@ -34,7 +34,7 @@ from topogen.verification.claims import make_claim
 from topogen.verification.shares import exceeds
 from topogen.verification.verdict import Claim
 
-__all__ = ["Fidelity", "fidelity"]
+__all__ = ["Fidelity", "fidelity", "moved_by_noise"]
 
 FEW, MANY = 1e-3, 1e-2
 GROSS = 3.0
@@ -57,14 +57,12 @@ class Fidelity:
         return all(claim.holds is True for claim in (self.on, self.along, self.within))
 
 
-def fidelity(manifold: Manifold, own: Tensor, samples: Tensor, points: Tensor, distance: Tensor, generator: torch.Generator) -> Fidelity:
+def fidelity(manifold: Manifold, own: Tensor, samples: Tensor, points: Tensor, distance: Tensor, noise: float) -> Fidelity:
     """The three claims about samples (k, D) of a manifold and data points (n, D), whose distances (n,) to it are given, infinite where they do not project.
 
-    `own`: the samples in the coordinates of the manifold, where these are not those of the points.
+    `own`: the samples in the coordinates of the manifold, where these are not those of the points; `noise`: t, see `moved_by_noise`.
     """
-    cloud = distinct_rows(points)
-    spacing = _spacing(cloud, points)
-    noise = _moved(cloud, manifold, generator)
+    spacing = _spacing(distinct_rows(points), points)
     gap, near = nearest(points, 1, samples)
     gap, near = gap[:, 0], near[:, 0]
     along = gap <= ALONG * spacing[near] + noise
@@ -77,8 +75,9 @@ def _spacing(cloud: Tensor, points: Tensor) -> Tensor:
     return nearest(cloud, k + 1, points)[0][:, -1]
 
 
-def _moved(cloud: Tensor, manifold: Manifold, generator: torch.Generator) -> float:
-    """t (data units) with the noise that is seen in the cloud; 0 where there are too few points to see any."""
+def moved_by_noise(points: Tensor, manifold: Manifold, generator: torch.Generator) -> float:
+    """t (data units) with the noise that is seen in points (n, D) in all coordinates; 0 where there are too few points to see any."""
+    cloud = distinct_rows(points)
     if len(cloud) < manifold.dim + 2:
         return 0.0
     rows = cloud if len(cloud) <= LOCAL_ROWS else cloud[random_rows(len(cloud), LOCAL_ROWS, generator)]

@@ -25,7 +25,7 @@ from topogen.verification.claims import make_claim
 from topogen.verification.dimension_certificate import dimension_certificate
 from topogen.verification.distances import distances_to, samples_to_data, to_manifold
 from topogen.verification.evidence.betti_evidence import BettiEvidence, estimated_instead, evidence_of_homology
-from topogen.verification.evidence.fidelity import Fidelity, fidelity
+from topogen.verification.evidence.fidelity import Fidelity, fidelity, moved_by_noise
 from topogen.verification.evidence.inputs import ManifoldInput
 from topogen.verification.shares import exceeds, share_bounds
 from topogen.verification.verdict import Claim, each
@@ -99,7 +99,7 @@ def claims_about(
         drawn, data = _alike(subject, samples, against)
         distance = distances_to(whole, against)
         claims += [to_manifold(distance), samples_to_data(drawn, data)]
-        faithful = fidelity(subject.manifold, samples, drawn, data, distance, generator)
+        faithful = fidelity(subject.manifold, samples, drawn, data, distance, moved_by_noise(against, whole, generator))
     if not subject.closed:
         claims.append(make_claim("boundary", "the manifold has a boundary (samples stay where the data are)", True))
     say("volume")
