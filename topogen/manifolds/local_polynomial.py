@@ -139,14 +139,14 @@ def fit_local_polynomials(points: Tensor, dim: int) -> LocalPolynomialManifold:
 def _gram_schmidt(columns: Tensor) -> tuple[Tensor, Tensor]:
     """Q (n, D, d) orthonormal and R^-1 (n, d, d) with J R^-1 = Q for J (n, D, d); written out over the few columns, as a factorisation per matrix is slow."""
     found: list[Tensor] = []
-    inverse = torch.zeros(*columns.shape[:-2], columns.shape[-1], columns.shape[-1], dtype=columns.dtype, device=columns.device)
+    inverse: list[Tensor] = []
+    unit = torch.eye(columns.shape[-1], dtype=columns.dtype, device=columns.device)
     for i in range(columns.shape[-1]):
-        v, row = columns[..., i], torch.zeros_like(inverse[..., 0])
-        row[..., i] = 1
-        for j, q in enumerate(found):
+        v, row = columns[..., i], unit[i]
+        for q, known in zip(found, inverse, strict=True):
             share = (q * columns[..., i]).sum(-1, keepdim=True)
-            v, row = v - share * q, row - share * inverse[..., :, j]
+            v, row = v - share * q, row - share * known
         length = v.norm(dim=-1, keepdim=True)
         found.append(v / length)
-        inverse[..., :, i] = row / length
-    return torch.stack(found, -1), inverse
+        inverse.append(row / length)
+    return torch.stack(found, -1), torch.stack(inverse, -1)
