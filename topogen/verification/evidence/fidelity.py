@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from topogen.geometry.clouds.neighbours import nearest
+from topogen.geometry.clouds.neighbours import nearest, nearest_distance
 from topogen.geometry.clouds.point_clouds import LOCAL_ROWS, distinct_rows, random_rows
 from topogen.geometry.clouds.reach import low_reach
 from topogen.geometry.clouds.scales import noise_level
@@ -64,7 +64,7 @@ def fidelity(manifold: Manifold, own: Tensor, samples: Tensor, points: Tensor, d
     """
     spacing = _spacing(distinct_rows(points), points)
     # A sample is on M too: points that a gate keeps from projecting are no farther from M than from the nearest one.
-    distance = torch.minimum(distance, nearest(samples, 1, points)[0][:, 0])
+    distance = torch.minimum(distance, nearest_distance(points, samples))
     gap, near = nearest(points, 1, samples)
     gap, near = gap[:, 0], near[:, 0]
     along = gap <= ALONG * spacing[near] + noise
