@@ -16,8 +16,11 @@ import torch
 from torch import Tensor
 
 from topogen.distributions.base import Density, DensityRequest
+from topogen.distributions.density_choice import choose_density
 from topogen.distributions.density_table import DENSITIES
 from topogen.distributions.energy.energy import Energy
+from topogen.distributions.score_comparison import ScoreComparison, compare_scores
+from topogen.distributions.thickened import same_measure
 from topogen.entry_tables import Table
 from topogen.errors import CheckpointError, InvalidInputError, NotSupportedError
 from topogen.geometry.clouds.dimension import affine_hull
@@ -32,7 +35,7 @@ from topogen.points import as_points, clean, distinct
 from topogen.saving import part, read_folder, write_folder
 from topogen.training.trainer import Settings
 
-__all__ = ["Model", "fit", "load"]
+__all__ = ["Model", "compare_models", "fit", "load"]
 
 # What "auto" stands for.
 DEFAULT_MANIFOLD, DEFAULT_DENSITY = "implicit", "uniform"
@@ -94,6 +97,13 @@ class Model:
             beyond[on] = (flat[on] - foot).norm(dim=1) >= reach_from(foot, self.manifold.tangent_basis(foot), others)
         return beyond.reshape(x.shape[:-1])
 
+    def compare(self, other: Model, points: Any, *, names: tuple[str, str] = ("this", "other")) -> ScoreComparison:
+        """Held-out log densities of this model and another at points (n, D), and their paired difference with its standard error.
+
+        Raises InvalidInputError where the densities are against different measures, as those on manifolds of different dimension are.
+        """
+        return compare_models(dict(zip(names, (self, other), strict=True)), points)
+
     def tilt(self, energy: Callable[[Tensor], Tensor]) -> Model:
         """The model with density proportional to its own times exp(-energy); `energy` maps rows (n, D) float64 on M to (n,)."""
         tilted = Energy(self.manifold, energy, proposal=self.distribution, tilt=True, points=self.anchors, seed=0)
@@ -113,6 +123,20 @@ class Model:
         training = {name: value for name, value in self.training.items() if name != "seconds"}
         extra = {"inspection": dict(self.inspection), "notes": list(self.notes), "training": training}
         write_folder(Path(folder), {**document, **extra}, {**tensors, "anchors": self.anchors})
+
+
+def compare_models(models: Mapping[str, Model], points: Any) -> ScoreComparison:
+    """Log densities of two or more models at the same held-out points (n, D), compared in pairs (`distributions.score_comparison`).
+
+    Raises InvalidInputError where the densities are against different measures, as those on manifolds of different dimension are, for points of another
+    dimension, and where fewer than two points have a density under all of them.
+    """
+    same_measure(*(model.distribution for model in models.values()))
+    cloud = as_points(points)
+    for name, model in models.items():
+        if cloud.shape[1] != model.manifold.ambient_dim:
+            raise InvalidInputError(f"points: {name} lies in R^{model.manifold.ambient_dim}, the points in R^{cloud.shape[1]}")
+    return compare_scores({name: model.log_prob(cloud) for name, model in models.items()})
 
 
 def load(folder: str | Path) -> Model:
@@ -142,6 +166,7 @@ def fit(
     context: Tensor | None = None,
     density_settings: Settings | None = None,
     constraint: str = "auto",
+    budget_seconds: float | None = None,
     quiet: bool = False,
 ) -> Model:
     """Fit a model to a cloud (n, D).
@@ -152,8 +177,10 @@ def fit(
             and has the same points; a `Manifold` is taken as given.
         density: "uniform"; "energy" learns where on M the data lie (`distributions.energy.fit`); "charts" learns that as a mixture over many small charts,
             exactly normalised and sampled (`distributions.charts.fit`), in dimensions 1 to 3; "diffusion" and "flow" learn it as what a field on M carries
-            the uniform distribution to (`distributions.diffusion.fit`, `distributions.flow.fit`); "auto" is "uniform", which is what the topology is
-            verified on. Both names are looked up in tables, to which installed packages add (`topogen.densities`, `topogen.manifolds`).
+            the uniform distribution to (`distributions.diffusion.fit`, `distributions.flow.fit`); "flows" learns it as a mixture of injective flows over
+            few large charts (`distributions.charts.fit_flows`), in dimensions 1 to 3; "auto" is uniform where a test at 95 % does not tell the data from
+            uniform ones, else the simplest that held-out data cannot tell from the best, of those that `budget_seconds` allows to try
+            (`distributions.density_choice`). Both names are looked up in tables, to which installed packages add (`topogen.densities`, `topogen.manifolds`).
         dim: dimension of M, estimated when None.
         seed: seeds the generator when none is given; same machine, versions, threads and seed: same bits.
         settings: steps, batch, rate of the training; inspection: an `Inspection` of the same points made before.
@@ -164,6 +191,7 @@ def fit(
         constraint: "local": local polynomials, nothing trained; "neural": a network trained by denoising, which is better where the noise is about 1 % of
             the diameter; "auto" takes local polynomials where held-out points lie on them to .2 % of the diameter, and the better one of both elsewhere;
             a network where there are gaps to close, pieces of several dimensions or more than four dimensions.
+        budget_seconds: for the choice of density "auto", 120 when None; predicted, not measured, so that the same seed chooses the same.
         quiet: no progress bar.
 
     Raises InvalidInputError for unusable points or names, NotSupportedError for charts above dimension 3, DivergenceError when training fails.
@@ -186,8 +214,9 @@ def fit(
         _check_dimension("manifold", kind, inspection.dim, f"manifold={DEFAULT_MANIFOLD!r}")
         learn = _fitted_in_hull if cloud.shape[1] > _WIDE and (kind.name, entry.name) == (DEFAULT_MANIFOLD, DEFAULT_DENSITY) else _fitted
         fitted = learn(kind, cloud, inspection, closed, generator, constraint=constraint, settings=settings, checkpoint=file, quiet=quiet)
-    found = entry.fit(DensityRequest(cloud, fitted.manifold, fitted.anchors, generator, context, density_settings, _beside(file), quiet))
-    notes = (*_chosen(manifold, density), *_on_strays(strays), *fitted.notes, *found.notes)
+    request = DensityRequest(cloud, fitted.manifold, fitted.anchors, generator, context, density_settings, _beside(file), quiet)
+    found = choose_density(DENSITIES, request, budget_seconds) if density == "auto" and fitted.manifold.core is None else entry.fit(request)
+    notes = (*_chosen(manifold), *_on_strays(strays), *fitted.notes, *found.notes)
     return Model(fitted.manifold, found.distribution, fitted.anchors[:_ANCHORS], inspection.to_dict() if inspection else {}, notes, fitted.training)
 
 
@@ -219,7 +248,8 @@ def _fitted_in_hull(kind: ManifoldKind, cloud: Tensor, found: Inspection, closed
     inner = _fitted(kind, (cloud - hull.mean) @ basis, found, closed, generator, **training)
     manifold = InSubspace(inner.manifold, hull.mean, basis)
     note = f"hull: {kept} of {ambient} linear directions carry more than noise; learned in their coordinates, in which lengths are the same"
-    return FittedManifold(manifold, manifold.embedded(inner.anchors), (note, *inner.notes), inner.training)
+    uniform = f"density: {DEFAULT_DENSITY}; others are not tried above {_WIDE} coordinates, density='energy' learns one"
+    return FittedManifold(manifold, manifold.embedded(inner.anchors), (note, *inner.notes, uniform), inner.training)
 
 
 def _given(cloud: Tensor, manifold: Manifold, density: Density) -> FittedManifold:
@@ -232,18 +262,11 @@ def _given(cloud: Tensor, manifold: Manifold, density: Density) -> FittedManifol
     return FittedManifold(manifold, anchors, (f"manifold: given; density: {density.name}",))
 
 
-def _chosen(manifold: str | Manifold, density: str) -> tuple[str, ...]:
+def _chosen(manifold: str | Manifold) -> tuple[str, ...]:
     """What "auto" has chosen, and why."""
-    if isinstance(manifold, Manifold):
+    if manifold != "auto":
         return ()
-    notes = []
-    if manifold == "auto":
-        notes.append(f"manifold: {DEFAULT_MANIFOLD}, which charts are not needed for; manifold='atlas' adds coordinates and certificates")
-    if density == "auto":
-        others = [repr(name) for name in DENSITIES if name != DEFAULT_DENSITY]
-        listed = f"{', '.join(others[:-1])} or {others[-1]}"
-        notes.append(f"density: {DEFAULT_DENSITY}, on which the topology is verified; density={listed} learns where on the manifold the data lie")
-    return tuple(notes)
+    return (f"manifold: {DEFAULT_MANIFOLD}, which charts are not needed for; manifold='atlas' adds coordinates and certificates",)
 
 
 def _beside(file: Path | None) -> Path | None:

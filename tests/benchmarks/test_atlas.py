@@ -15,10 +15,10 @@ from test_shapes import draw
 from topogen.distributions import ChartMixture, Uniform
 from topogen.distributions.charts.ball_densities import Bump
 from topogen.distributions.charts.chart_mixture import kept_shares
-from topogen.learning.atlas.disc_atlas import disc_atlas
 from topogen.learning.atlas.fit import learn_atlas
 from topogen.learning.atlas.good_cover import chart_cover, good_cover
 from topogen.manifolds import GeodesicSolver, ImplicitManifold, shapes
+from topogen.manifolds.atlas.disc_atlas import disc_atlas
 from topogen.model import fit
 from topogen.verification import certify
 
@@ -35,7 +35,7 @@ def measure(name: str, seed: int) -> Row:
     shape, _, data, true, _ = draw(name, 0.0, seed)
     implicit = fit(data, manifold="implicit", seed=seed, quiet=True)
     start = time.process_time()
-    atlas = learn_atlas(implicit.manifold, implicit.anchors, generator=seeded(seed), quiet=True).atlas
+    atlas = learn_atlas(implicit.manifold, implicit.anchors, generator=seeded(seed)).atlas
     covered = time.process_time() - start
     found = certify(atlas, data, seed=seed)
     even = implicit.sample(20_000, generator=seeded(seed + 1))

@@ -87,7 +87,7 @@ def _project(verb: argparse.ArgumentParser) -> None:
 
 
 def _score(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("model", help="folder of a saved model")
+    verb.add_argument("models", nargs="+", metavar="model", help="folder of a saved model; of several, paired differences with standard errors")
     _cloud(verb)
     verb.add_argument("-o", "--output", metavar="FILE", help="file for the log density of every point, one number a line")
 
@@ -144,7 +144,7 @@ _VERBS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...] =
     ("fit", "learn a model from a cloud", _fit),
     ("sample", "draw from a model, or write its zero set as a mesh", _sample),
     ("project", "bring points onto a model's manifold", _project),
-    ("score", "log density of points under a model", _score),
+    ("score", "log density of points under a model, or compare models by it", _score),
     ("verify", "confirm or refute the topology of a cloud or model", _verify),
     ("compare", "put two clouds side by side: distances, tests, what only one of them has", _compare),
     ("shapes", "list shapes of known topology, or sample one", _shapes),
@@ -184,7 +184,8 @@ def _learning(verb: argparse.ArgumentParser) -> None:
         "--density", type=_density_name, default="auto", metavar="NAME", help="what is learned on the manifold; densities are listed below (default: auto)"
     )
     verb.add_argument("--constraint", choices=("auto", "local", "neural"), default="auto", help="how the constraint is learned (default: auto)")
-    verb.add_argument("--density-steps", type=_positive, metavar="N", help="training steps of a diffusion or flow (default 8000)")
+    verb.add_argument("--density-steps", type=_positive, metavar="N", help="training steps of a diffusion or flow (default 8000) or of flows (default 800)")
+    verb.add_argument("--budget-seconds", type=_positive_number, metavar="S", help="for the choice of density auto, as predicted on one core (default 120)")
     verb.add_argument("--closed", action="store_true", help="the manifold has no boundary; where data are missing there are gaps")
     verb.add_argument("--steps", type=_positive, help="training steps of a network (default 3000, 1500 for noisy points)")
 

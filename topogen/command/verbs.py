@@ -19,6 +19,7 @@ from topogen.distributions import DENSITIES, DensityFacts
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.strays import stray_rows
 from topogen.manifolds import shapes
+from topogen.model import compare_models
 from topogen.points import read, write
 from topogen.points.screening import suffix_of
 from topogen.saving import check_folder
@@ -65,7 +66,8 @@ def _fit(options: Namespace, say: Say) -> Answer:
     inspection = topogen.inspect(points, dim=options.dim, fields=options.fields, seed=options.seed, budget=_budget(options))
     model = topogen.fit(
         points, options.manifold, options.density, seed=options.seed, settings=_settings(options), inspection=inspection,
-        density_settings=_density_settings(options), constraint=options.constraint, checkpoint=options.checkpoint, closed=options.closed, quiet=options.quiet,
+        density_settings=_density_settings(options), constraint=options.constraint, checkpoint=options.checkpoint, closed=options.closed,
+        budget_seconds=options.budget_seconds, quiet=options.quiet,
     )  # fmt: skip
     model.save(target)
     text = "\n".join([f"saved {target}: {model.manifold!r}", *(f"- {note}" for note in model.notes)])
@@ -122,7 +124,10 @@ def _project(options: Namespace, say: Say) -> Answer:
 
 
 def _score(options: Namespace, say: Say) -> Answer:
-    """Log density of points with respect to the volume of the model's manifold, in data units."""
+    """Log density of points with respect to the volume of the model's manifold, in data units; of several models, their paired differences."""
+    if len(options.models) > 1:
+        return _compared_scores(options)
+    options.model = options.models[0]
     if options.output is not None:
         _check_file(Path(options.output), options.cloud)
     model = topogen.load(options.model)
@@ -159,6 +164,15 @@ def _score(options: Namespace, say: Say) -> Answer:
     entry = DENSITIES.covering(model.distribution)
     facts = DensityFacts() if entry is None else entry.facts(model.distribution)
     return {**document, "distribution": distribution, **facts.values, "output": options.output}, "\n".join(part for part in (text, facts.text) if part), 0
+
+
+def _compared_scores(options: Namespace) -> Answer:
+    if options.output is not None:
+        raise InvalidInputError(f"--output: holds the log densities of one model, found {len(options.models)} models; leave it out, or name one model")
+    if len(set(options.models)) < len(options.models):
+        raise InvalidInputError(f"models: {', '.join(options.models)} name one of them twice; leave it out")
+    found = compare_models({name: topogen.load(name) for name in options.models}, _read(options.cloud, options))
+    return found.to_dict(), found.to_text(), 0
 
 
 def _write_scores(options: Namespace, density: Tensor) -> None:
@@ -238,7 +252,7 @@ def _run(options: Namespace, say: Say) -> Answer:
     outcome = run_all(
         points, options.output, expect=options.expect, fields=options.fields, dim=options.dim, manifold=options.manifold, density=options.density,
         constraint=options.constraint, n_samples=options.n, seed=options.seed, settings=_settings(options), density_settings=_density_settings(options),
-        budget=_budget(options), say=say, quiet=options.quiet,
+        budget=_budget(options), budget_seconds=options.budget_seconds, say=say, quiet=options.quiet,
     )  # fmt: skip
     return {"output": options.output, **outcome.to_dict()}, f"{outcome.to_text()}\nwritten   {options.output}", outcome.verification.exit_code
 

@@ -72,6 +72,7 @@ class Density:
         takes_steps: whether `sample((n,), steps=N)` integrates by N steps.
         facts: what its normalisation rests on, where there is something to say.
         pool: uniform points (m, D) of M that it knows, on which its density is drawn; None where it is not drawn.
+        seconds: (n, d, D) -> rough seconds of a fit on one core, by which density="auto" plans; None: it does not try this density.
         stages: (distribution, n, steps, generator, keep) -> points (keep + 1, n, D) on their way to samples, which are drawn as a strip; None for no strip.
 
     Example:
@@ -92,4 +93,5 @@ class Density:
     takes_steps: bool = False
     facts: Callable[[Any], DensityFacts] = _no_facts
     pool: Callable[[Any], Tensor] | None = None
+    seconds: Callable[[int, int, int], float] | None = None
     stages: Callable[[Any, int, int, torch.Generator, int], Tensor] | None = None

@@ -2,6 +2,7 @@
 
 from topogen.distributions.base import Density
 from topogen.distributions.charts.charts_entry import ENTRY as CHARTS
+from topogen.distributions.charts.charts_entry import FLOWS
 from topogen.distributions.diffusion.diffusion_entry import ENTRY as DIFFUSION
 from topogen.distributions.energy.energy_entry import ENTRY as ENERGY
 from topogen.distributions.flow.flow_entry import ENTRY as FLOW
@@ -10,4 +11,4 @@ from topogen.entry_tables import Table
 
 __all__ = ["DENSITIES"]
 
-DENSITIES: Table[Density] = Table("topogen.densities", Density, (UNIFORM, ENERGY, CHARTS, DIFFUSION, FLOW))
+DENSITIES: Table[Density] = Table("topogen.densities", Density, (UNIFORM, ENERGY, FLOWS, CHARTS, DIFFUSION, FLOW))

@@ -118,6 +118,7 @@ def run(
     settings: Settings | None = None,
     density_settings: Settings | None = None,
     budget: Budget | None = None,
+    budget_seconds: float | None = None,
     say: Callable[[str], None] | None = None,
     quiet: bool = True,
 ) -> Outcome:
@@ -136,7 +137,7 @@ def run(
     with clock("fit"):
         model = fit(
             points, manifold, density, seed=seed, settings=settings, inspection=inspection, density_settings=density_settings, constraint=constraint,
-            quiet=quiet,
+            budget_seconds=budget_seconds, quiet=quiet,
         )  # fmt: skip
     with clock("sample"):
         samples = model.sample(n_samples, generator=torch.Generator().manual_seed(seed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +13,8 @@ from topogen.distributions.charts.ball_densities import BallBase, Bump
 from topogen.distributions.charts.ball_flow import BallFlow
 from topogen.distributions.charts.chart_mixture import ChartMixture
 from topogen.distributions.charts.fit import fit_fine_charts
+from topogen.distributions.charts.fit_flows import fit_flow_charts
+from topogen.distributions.charts.flow_training import DEFAULTS
 from topogen.distributions.uniform.uniform import LARGEST_DIMENSION
 from topogen.errors import NotSupportedError
 from topogen.manifolds.atlas.atlas import Atlas
@@ -19,7 +22,7 @@ from topogen.manifolds.atlas.saved_atlas import build_cover, describe_cover
 from topogen.manifolds.base import Manifold
 from topogen.saving import Saved, part
 
-__all__ = ["ENTRY", "build_mixture", "describe_mixture"]
+__all__ = ["ENTRY", "FLOWS", "build_mixture", "describe_mixture"]
 
 _FLOW = ("power", "bins", "width", "code")
 
@@ -63,6 +66,15 @@ def _fit(request: DensityRequest) -> FittedDensity:
     return FittedDensity(found.distribution, found.report.notes)
 
 
+def _fit_flows(request: DensityRequest) -> FittedDensity:
+    manifold = request.manifold
+    cover = None if manifold.charts is None else manifold.known_points()
+    found = fit_flow_charts(
+        request.points, manifold, cover=cover, settings=request.settings, generator=request.generator, checkpoint=request.checkpoint, quiet=request.quiet
+    )
+    return FittedDensity(found.distribution, found.report.notes)
+
+
 def _describe(mixture: ChartMixture, manifold: Manifold) -> Saved:
     sheet = mixture.atlas.sheet
     if sheet is not None and sheet is not manifold.underlying:
@@ -89,4 +101,20 @@ ENTRY = Density(
     _build,
     highest_dim=LARGEST_DIMENSION,
     facts=_facts,
+    pool=lambda mixture: mixture.atlas.points,
+    seconds=lambda n, dim, ambient: {1: 2 + 1e-3 * n, 2: 8 + 4e-3 * n}.get(dim, 30 + 8e-3 * n),
+)
+
+FLOWS = Density(
+    "flows",
+    f"a mixture of injective flows over few large charts, exactly normalised and drawn, dimensions 1 to {LARGEST_DIMENSION}",
+    _fit_flows,
+    lambda thing: isinstance(thing, ChartMixture) and isinstance(thing.base, BallFlow),
+    _describe,
+    _build,
+    highest_dim=LARGEST_DIMENSION,
+    settings=lambda steps: replace(DEFAULTS, steps=steps),
+    facts=_facts,
+    pool=lambda mixture: mixture.atlas.points,
+    seconds=lambda n, dim, ambient: {1: 10 + 1e-3 * n, 2: 40 + 3e-3 * n}.get(dim, 90 + 5e-3 * n),
 )

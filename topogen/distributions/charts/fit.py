@@ -23,7 +23,7 @@ from topogen.distributions.charts.ball_flow import BallFlow
 from topogen.distributions.charts.chart_mixture import ChartMixture, Components, kept_shares
 from topogen.distributions.charts.expectation_maximisation import DensityTable, Fold, Schedule, best_schedule, neighbours_of, weights_after
 from topogen.distributions.charts.fine_atlas import fine_atlas, folded_share
-from topogen.distributions.charts.flow_training import Pairs, train_flow
+from topogen.distributions.charts.flow_training import WARM_UP, Pairs, train_flow
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.uniform import LARGEST_DIMENSION, Uniform
 from topogen.errors import InvalidInputError
@@ -31,7 +31,7 @@ from topogen.manifolds.atlas.atlas import Atlas
 from topogen.manifolds.base import Manifold
 from topogen.training.trainer import Settings, TrainingReport
 
-__all__ = ["ChartReport", "FittedCharts", "fit_charts", "fit_fine_charts"]
+__all__ = ["FOLDED", "ChartReport", "FittedCharts", "cover_of", "fit_charts", "fit_fine_charts"]
 
 PARTS = 10
 CROSS_VALIDATED = 40_000
@@ -117,7 +117,7 @@ def fit_fine_charts(
     """
     data = _on(manifold, points)
     uncovered = len(points) - len(data)
-    cover = _cover(manifold, data, generator) if cover is None else _on(manifold, cover)
+    cover = cover_of(manifold, data, generator) if cover is None else _on(manifold, cover)
     atlases = _upright(manifold, cover, _scales(manifold) if scales is None else scales)
     # The same seed holds out the same points for every candidate.
     seed = int(torch.randint(2**62, (), generator=generator))
@@ -206,10 +206,9 @@ def _with_flows(
     mixture, charts = prepared.mixture, prepared.mixture.atlas.charts
     weights = weights_after(schedule, _table(prepared, prepared.part != 0), neighbours_of(charts.centre, charts.radius))
     flow = BallFlow(charts.count, charts.dim, power=prepared.power, generator=generator)
-    learned = prepared.points[prepared.part != 0]
-    mixed, training = train_flow(
-        _pairs(mixture, learned), len(learned), weights, flow, settings=settings, generator=generator, checkpoint=checkpoint, quiet=quiet
-    )
+    cover, learned = mixture.atlas.points, prepared.points[prepared.part != 0]
+    even, _ = train_flow(_pairs(mixture, cover), len(cover), mixture.weights, flow, settings=WARM_UP, decay=0.0, generator=generator, quiet=quiet)
+    mixed, training = train_flow(_pairs(mixture, learned), len(learned), even, flow, settings=settings, generator=generator, checkpoint=checkpoint, quiet=quiet)
     kept, error = kept_shares(mixture.atlas, flow, generator)
     flowing = ChartMixture(mixture.atlas, mixed, base=flow, kept=kept, kept_error=error)
     bumps = ChartMixture(mixture.atlas, weights, base=mixture.base, kept=mixture.kept, kept_error=mixture.kept_error)
@@ -251,7 +250,8 @@ def _on(manifold: Manifold, points: Tensor) -> Tensor:
     return data
 
 
-def _cover(manifold: Manifold, data: Tensor, generator: torch.Generator | None) -> Tensor:
+def cover_of(manifold: Manifold, data: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Points (m, D) that cover M: those that an atlas knows, uniform ones up to dimension 3, the data (n, D) above."""
     known = None if manifold.charts is None else manifold.known_points()
     if known is not None:
         return known

@@ -1,9 +1,11 @@
 """Training the flows inside the charts of a mixture, all charts at once, by minibatch maximum likelihood.
 
-    minimise  -1/n sum_i log sum_k pi_k q_k(e_k(x_i) / rho_k) |det A_k(x_i)| rho_k^-d  +  lambda |theta|^2       over pi and theta
+    minimise  -1/n sum_i log sum_k pi_k q_k(e_k(x_i) / rho_k) |det A_k(x_i)| rho_k^-d  +  lambda |theta - theta_0|^2       over pi and theta
 
 Which charts hold a point, its coordinates there and |det A| do not depend on pi or theta: they are computed once. The likelihood of the mixture is that of the
 sum, so responsibilities need no step of their own. Mass that a chart would put off M is not in the sum and can only lower it.
+A first training brings the mixture to the uniform density, from as many points as one likes, and lambda then holds theta back from leaving the weights found
+there: what the data do not say stays even.
 Durkan, Bekasov, Murray, Papamakarios (2019), Neural spline flows.
 """
 
@@ -21,9 +23,10 @@ from topogen.distributions.charts.ball_flow import BallFlow
 from topogen.distributions.charts.chart_mixture import log_sum_by_row
 from topogen.training.trainer import EarlyStopping, Settings, TrainingReport, TrainingState, train
 
-__all__ = ["DEFAULTS", "Pairs", "train_flow"]
+__all__ = ["DEFAULTS", "WARM_UP", "Pairs", "train_flow"]
 
-DEFAULTS = Settings(steps=800, batch_size=512, rate=2e-3, held_out=0.1, measure_every=50)
+WARM_UP = Settings(steps=600, batch_size=512, rate=5e-3, held_out=0.05, measure_every=50)
+DEFAULTS = Settings(steps=800, batch_size=512, rate=1e-3, held_out=0.1, measure_every=25)
 DECAY = 1e-3
 
 
@@ -48,10 +51,13 @@ def train_flow(
     checkpoint: Path | None = None,
     quiet: bool = False,
 ) -> tuple[Tensor, TrainingReport]:
-    """Train `flow` in place from weights (K,) and return the weights of the best held-out loss and the trainer's report; the flow ends in float64, frozen.
+    """Train `flow` in place from its own theta_0 and weights pi (K,), and return pi of the best held-out loss and the trainer's report.
+
+    The flow ends in float64, frozen.
 
     A share `settings.held_out` of the n points is held out for stopping. Raises DivergenceError when training fails.
     """
+    flow.float().requires_grad_(True)
     learner = _Learner(pairs, n, weights, flow, decay)
     best = _KeepBest(learner)
     report = train(
@@ -72,6 +78,7 @@ class _Learner(nn.Module):
         self.logits = nn.Parameter(weights.clamp_min(1e-12).log().float())
         self.pairs = Pairs(pairs.row, pairs.chart, pairs.w.float(), pairs.rest.float())
         self.slots = _slots(pairs.row, n)
+        self.start = [p.detach().clone() for p in flow.networks.parameters()]
 
     def loss(self, points: Tensor, generator: torch.Generator | None) -> Tensor:
         """Scalar over rows (b, 1) of numbers of points."""
@@ -80,7 +87,7 @@ class _Learner(nn.Module):
         at = slots[row, column]
         chart = self.pairs.chart[at]
         logs = self.flow.log_density(chart, self.pairs.w[at]) + self.pairs.rest[at] + torch.log_softmax(self.logits, 0)[chart]
-        penalty = sum(((p**2).sum() for p in self.flow.networks.parameters()), logs.new_zeros(()))
+        penalty = sum(((p - q).square().sum() for p, q in zip(self.flow.networks.parameters(), self.start, strict=True)), logs.new_zeros(()))
         return -log_sum_by_row(logs, row, len(points)).mean() + self.decay * penalty
 
 

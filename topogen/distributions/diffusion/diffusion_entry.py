@@ -51,5 +51,6 @@ ENTRY = Density(
     settings=field_settings,
     takes_steps=True,
     pool=lambda density: density.base.ground.pool,
+    seconds=lambda n, dim, ambient: 110 * (1 + ambient / 30),
     stages=_stages,
 )

@@ -42,4 +42,5 @@ ENTRY = Density(
     settings=field_settings,
     takes_steps=True,
     pool=lambda density: density.base.ground.pool,
+    seconds=lambda n, dim, ambient: 100 * (1 + ambient / 30),
 )

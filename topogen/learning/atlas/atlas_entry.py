@@ -35,7 +35,7 @@ def atlas_entry(kinds: Callable[[], Table[ManifoldKind]]) -> ManifoldKind:
 
 def _fit(request: ManifoldRequest) -> FittedManifold:
     sheet = fit_constraint(request)
-    found = learn_atlas(sheet.manifold, sheet.anchors, generator=request.generator, quiet=request.quiet)
+    found = learn_atlas(sheet.manifold, sheet.anchors, generator=request.generator)
     return FittedManifold(found.atlas, sheet.anchors, (*sheet.notes, *found.notes), sheet.training)
 
 

@@ -1,7 +1,7 @@
 """An atlas for a learned manifold: uniform samples of it, then the cover that is asked for.
 
 "good": tangent-plane charts, so many that all intersections are contractible (`good_cover`, judged by its nerve): what certificates are read off.
-"discs": few large charts, geodesic balls with learned coordinates (`disc_atlas`): for densities and geodesics.
+"discs": few large charts, star-shaped discs (`disc_atlas`): for densities and geodesics.
 Both lie on the shared sheet, so that they describe the same set.
 """
 
@@ -16,9 +16,10 @@ from topogen.distributions.uniform.uniform import Uniform
 from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.geometry.clouds.neighbours import nearest
 from topogen.geometry.frames import determinant
-from topogen.learning.atlas.disc_atlas import disc_atlas
-from topogen.learning.atlas.good_cover import Cover, good_cover
+from topogen.learning.atlas.good_cover import good_cover
 from topogen.manifolds.atlas.atlas import Atlas, regular
+from topogen.manifolds.atlas.disc_atlas import disc_atlas
+from topogen.manifolds.atlas.measured_cover import Cover
 from topogen.manifolds.base import Manifold
 from topogen.topology.covers.nerve import nerve
 from topogen.topology.covers.orientation import sign_cocycle
@@ -38,9 +39,7 @@ class LearnedAtlas:
     notes: tuple[str, ...]
 
 
-def learn_atlas(
-    sheet: Manifold, points: Tensor, *, charts: str = "good", samples: int | None = None, generator: torch.Generator | None = None, quiet: bool = False
-) -> LearnedAtlas:
+def learn_atlas(sheet: Manifold, points: Tensor, *, charts: str = "good", samples: int | None = None, generator: torch.Generator | None = None) -> LearnedAtlas:
     """An atlas of the components of `sheet` that hold some of the known points (n, D), from `samples` uniform samples (5,000 to 40,000 by dimension).
 
     Raises NotSupportedError above dimension 3, InvalidInputError for an unknown kind of charts or where no cover passes.
@@ -52,9 +51,9 @@ def learn_atlas(
     drawn, odd = _even(sheet, Uniform(sheet, points=points, generator=generator).sample((samples or SAMPLES[sheet.dim],), generator=generator))
     strange = (f"atlas: {odd:.2%} of the samples turn against their neighbours (singular places, edges) and are left out",) if odd else ()
     if charts == "discs":
-        discs = disc_atlas(drawn, sheet, generator=generator, quiet=quiet)
-        said = f"atlas: {discs.atlas.count} discs with learned coordinates, condition of the metric at most {discs.condition:.3g}"
-        return LearnedAtlas(discs.atlas, (said, *strange, *(f"atlas: not with {count}, {why}" for count, why in discs.tried[-1:])))
+        discs = disc_atlas(drawn, sheet)
+        said = f"atlas: {discs.atlas.count} star-shaped discs, condition of the metric at most {discs.condition:.3g}"
+        return LearnedAtlas(discs.atlas, (said, *strange))
     cover = good_cover(drawn, sheet.dim, sheet, accept=objection_to)
     said = f"atlas: {cover.atlas.count} tangent-plane charts, a good cover; |det| against their planes is at least {cover.flattest:.2f}"
     return LearnedAtlas(cover.atlas, (said, *strange, *(f"atlas: not with {count}, {why}" for count, _, why in cover.tried[-1:])))

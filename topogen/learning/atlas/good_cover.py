@@ -15,51 +15,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.balls import ball_lengths, sphere_points
 from topogen.geometry.clouds.farthest_points import farthest_points
 from topogen.geometry.clouds.neighbours import local_fit, nearest, pairs_within
-from topogen.manifolds.atlas.atlas import Atlas, Members
-from topogen.manifolds.atlas.graph_charts import DEGREE, Charts, GraphCharts, fit_heights
+from topogen.manifolds.atlas.graph_charts import DEGREE, GraphCharts, fit_heights
+from topogen.manifolds.atlas.measured_cover import GATE_MARGIN, Cover, largest, measured
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
 
-__all__ = ["Cover", "chart_cover", "good_cover", "measured"]
+__all__ = ["chart_cover", "good_cover"]
 
 FLATTEST = 0.3
 FACTOR = 1.25
-NEAR, WIDE, MARGIN, RIM = 1.1, 2.5, 1.05, 0.999
-PROBES, ALL_PROBES = 48, 8000
+NEAR = 1.1
 FIRST = {1: 6, 2: 24, 3: 60}
 MOST = 4000
 GROWTH = 1.5
 PER_CHART = 20
-GATE_MARGIN = 2.0
-IRREGULAR = 5e-4
 NEIGHBOURS = 40
-
-
-@dataclass(frozen=True)
-class Cover:
-    """A cover and how good it is; lengths in data units.
-
-    `atlas`: of graph charts; `covering_radius` of its centres; `flattest`: the smallest |det| over all charts, but for
-    .05 % of the points, 0 where discs were lost; `rms` of the
-    offsets of samples from the own sheets of the charts that hold them; `lost`: share of the tangent discs that M does not lie over; `tried`: what came
-    before, (K, flattest, objection) per round.
-    """
-
-    atlas: Atlas
-    covering_radius: float
-    flattest: float
-    rms: float
-    lost: float = 0.0
-    tried: tuple[tuple[int, float, str], ...] = ()
 
 
 def good_cover(
@@ -117,35 +95,6 @@ def chart_cover(
     return measured(charts, samples, sheet, gate=gate, slack=slack, covering_radius=reached, frames=frames)
 
 
-def measured(
-    charts: Charts,
-    samples: Tensor,
-    sheet: Manifold | None,
-    *,
-    gate: Gate | None = None,
-    slack: Tensor | float = 0.0,
-    covering_radius: float = 0.0,
-    frames: Tensor | None = None,
-) -> Cover:
-    """The atlas of these charts, extents and gates measured on probes of their balls, and how well it covers M.
-
-    `slack` (K,) is added to the gates: how far the samples (n, D) are from the own sheets.
-    """
-    wide = Atlas(charts.reaching(WIDE * charts.radius), sheet, points=samples, gate=gate)
-    probe, z = _probes(charts)
-    x, found = wide.decode(probe, z)
-    open_ended = not wide.closed
-    lost = 0.0 if open_ended else float((~found).double().mean())
-    probe, x, z = probe[found], x[found], z[found]
-    charts = charts.reaching(torch.maximum(MARGIN * _largest((x - charts.centre[probe]).norm(dim=1), probe, charts), charts.radius))
-    tau = GATE_MARGIN * _largest(charts.offset(probe, x, z), probe, charts) + 1e-3 * charts.radius + slack
-    atlas = Atlas(charts, sheet, tau=tau, points=samples, gate=gate, frames=frames)
-    held = atlas.members(samples)
-    rms = float(charts.offset(held.chart, samples[held.row], held.z).square().mean().sqrt())
-    flattest = 0.0 if lost > 0 else _flattest(atlas, samples, held, probe, x)
-    return Cover(atlas, covering_radius, flattest, rms, lost)
-
-
 def _fitted(charts: GraphCharts, samples: Tensor) -> GraphCharts:
     """Heights over the samples near the centres."""
     row, chart = _held(charts, samples)
@@ -161,22 +110,7 @@ def _held(charts: GraphCharts, samples: Tensor) -> tuple[Tensor, Tensor]:
 def _misses(charts: GraphCharts, samples: Tensor) -> Tensor:
     """Largest offset (K,) of the samples that the fit used from the chart's own sheet."""
     row, chart = _held(charts, samples)
-    return _largest(charts.offset(chart, samples[row], charts.encode(chart, samples[row])), chart, charts)
-
-
-def _largest(value: Tensor, chart: Tensor, charts: Charts) -> Tensor:
-    return torch.zeros_like(charts.radius).scatter_reduce(0, chart, value, "amax")
-
-
-def _probes(charts: Charts) -> tuple[Tensor, Tensor]:
-    """Coordinates in every ball, at least 48 for each and 8000 in all, half of them at its rim where a chart turns away most: charts (m,) and z (m, d)."""
-    source = torch.Generator().manual_seed(0)
-    each = max(PROBES, ALL_PROBES // charts.count)
-    direction = sphere_points(charts.count * each, charts.dim, generator=source)
-    length = ball_lengths(charts.count * each, charts.dim, generator=source)
-    length[::2] = RIM
-    chart = torch.arange(charts.count).repeat_interleave(each)
-    return chart, direction * length * charts.radius[chart, None]
+    return largest(charts.offset(chart, samples[row], charts.encode(chart, samples[row])), chart, charts)
 
 
 def _frames(centres: Tensor, samples: Tensor, dim: int, sheet: Manifold | None) -> tuple[Tensor, Tensor]:
@@ -185,22 +119,6 @@ def _frames(centres: Tensor, samples: Tensor, dim: int, sheet: Manifold | None) 
         return centres, sheet.tangent_basis(centres)
     fitted = local_fit(samples, centres, nearest(samples, min(NEIGHBOURS, len(samples)), centres)[1], dim)
     return fitted.centre, fitted.tangent
-
-
-def _flattest(atlas: Atlas, samples: Tensor, held: Members, probe: Tensor, x: Tensor) -> float:
-    """|det(T_k^t T(x))| that all but IRREGULAR of the pairs of a chart and a sample or probe that it holds exceed.
-
-    At the edge of a learned zero set, and at defects, single points have no clear tangents.
-    """
-    chart, points = torch.cat([held.chart, probe]), torch.cat([samples[held.row], x])
-    if atlas.sheet is None:
-        return _low(atlas.stretch(chart, points))
-    basis = torch.cat([atlas.frames[held.row], atlas.sheet.tangent_basis(x)])
-    return _low(atlas.stretch(chart, points, basis))
-
-
-def _low(determinants: Tensor) -> float:
-    return float(determinants.abs().sort().values[int(IRREGULAR * len(determinants))])
 
 
 def _objection(cover: Cover, accuracy: float) -> str:

@@ -97,6 +97,8 @@ class Atlas(Manifold):
         super().__init__(charts.dim, charts.ambient_dim)
         if sheet is not None and (sheet.dim, sheet.ambient_dim) != (self.dim, self.ambient_dim):
             raise InvalidInputError(f"sheet: expected dimension {self.dim} in R^{self.ambient_dim} like the charts, found {sheet!r}")
+        if sheet is None and not charts.has_own_sheets:
+            raise InvalidInputError(f"sheet: {type(charts).__name__} have no sheets of their own; give the manifold that they describe")
         if tau is None:
             tau = torch.full_like(charts.radius, torch.inf) if sheet is not None else _GAP * charts.radius
         points = charts.centre if points is None else points

@@ -10,6 +10,7 @@ then all charts describe the same set. G and the volume element are exact, by d 
 
 `GraphCharts`: x = c_k + T_k z + N_k f_k(z), a tangent frame with a polynomial normal height, e_k(x) = T_k^t (x - c_k).
 `FlowCharts` (`manifolds.atlas.flow_charts`): a frame and a smooth affine coupling flow h_k of R^D, g_k(z) = h_k(z, 0), for patches that are no graph.
+`BlendedCharts` (`manifolds.atlas.blended_charts`): large patches of a shared sheet, without sheets of their own.
 do Carmo (1992), Riemannian Geometry; Brehmer, Cranmer (2020), Flows for simultaneous manifold learning and density estimation.
 """
 
@@ -37,8 +38,10 @@ class Charts(nn.Module, abc.ABC):
     """K charts at once. `chart` (n,) int64 names the chart of each row.
 
     `centre` (K, D): points at z = 0 (near M); `radius` (K,): rho_k; `extent` (K,): every point of patch k is within extent_k of centre_k. Data units, float64.
+    `has_own_sheets`: whether g_k is exact, so that charts can do without a shared sheet.
     """
 
+    has_own_sheets = True
     centre: Tensor
     radius: Tensor
     extent: Tensor

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from topogen.errors import NotSupportedError
 from topogen.manifolds.atlas.atlas import Atlas
+from topogen.manifolds.atlas.blended_charts import BlendedCharts
 from topogen.manifolds.atlas.flow_charts import FlowCharts
 from topogen.manifolds.atlas.graph_charts import Charts, GraphCharts
 from topogen.manifolds.base import Manifold
@@ -17,6 +18,8 @@ from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.saving import part
 
 __all__ = ["build_cover", "describe_cover"]
+
+BLENDED = ("centre", "radius", "extent", "node", "owner", "value", "tilt", "back", "support")
 
 
 def describe_cover(atlas: Atlas) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -43,10 +46,14 @@ def _chart_sizes(charts: Charts) -> dict[str, Any]:
         return {"kind": "graph", "degree": charts.degree}
     if isinstance(charts, FlowCharts):
         return {"kind": "flow", "dim": charts.dim, "layers": charts.layers, "width": charts.width}
-    raise NotSupportedError(f"save: charts of type {type(charts).__name__} are not registered; use GraphCharts or FlowCharts")
+    if isinstance(charts, BlendedCharts):
+        return {"kind": "blended"}
+    raise NotSupportedError(f"save: charts of type {type(charts).__name__} are not registered; use GraphCharts, FlowCharts or BlendedCharts")
 
 
 def _build_charts(sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> Charts:
+    if sizes["kind"] == "blended":
+        return BlendedCharts(**{name: state[name] for name in BLENDED})
     common = state["centre"], state["tangent" if sizes["kind"] == "graph" else "frame"], state["radius"]
     if sizes["kind"] == "graph":
         return GraphCharts(*common, extent=state["extent"], heights=state["heights"], degree=int(sizes["degree"]))
