@@ -44,3 +44,12 @@ def test_one_disc_that_runs_into_itself_is_seen():
 def test_too_many_is_said():
     with pytest.raises(InvalidInputError, match="more than 60 discs"):
         discs(Circle(), steps=1, least=60)
+
+
+def test_a_number_of_steps_alone_keeps_the_rate_and_the_batches(monkeypatch):
+    seen = []
+    monkeypatch.setattr("topogen.learning.atlas.disc_atlas._learned", lambda discs, samples, sheet, settings, *rest: seen.append(settings) or found)
+    monkeypatch.setattr("topogen.learning.atlas.disc_atlas._objection", lambda *_: "")
+    found = object()
+    assert disc_atlas(Circle().sample(500, torch.Generator().manual_seed(0)), Circle(), settings=Settings(steps=30)) is found
+    assert (seen[0].steps, seen[0].rate, seen[0].batch_size) == (30, 5e-3, 1024)

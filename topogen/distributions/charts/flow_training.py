@@ -54,8 +54,9 @@ def train_flow(
     """
     learner = _Learner(pairs, n, weights, flow, decay)
     best = _KeepBest(learner)
+    settings = (settings or Settings()).filled(DEFAULTS)
     report = train(
-        learner, torch.arange(n).unsqueeze(1), settings or DEFAULTS, generator=generator, callbacks=[best, EarlyStopping(patience=8, margin=1e-4, after=0.2)],
+        learner, torch.arange(n).unsqueeze(1), settings, generator=generator, callbacks=[best, EarlyStopping(patience=8, margin=1e-4, after=0.2)],
         checkpoint=checkpoint, label="charts", quiet=quiet,
     )  # fmt: skip
     best.restore()

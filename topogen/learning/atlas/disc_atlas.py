@@ -80,7 +80,7 @@ def disc_atlas(
         discs = _discs(sheet, graph.points[rows], OVERLAP * reach)
         objection = _runs_into_itself(discs)
         if not objection:
-            found = _learned(discs, samples, sheet, settings or DEFAULTS, generator, quiet, tuple(tried))
+            found = _learned(discs, samples, sheet, (settings or Settings()).filled(DEFAULTS), generator, quiet, tuple(tried))
             objection = _objection(found, samples)
             if not objection:
                 return found

@@ -164,7 +164,7 @@ def learn_constraint(
     rows = torch.cat(columns, 1)
     learner = ConstraintLearner(network, levels.far / spread, PIN_ONE if outputs == 1 else PIN)
     callbacks: list[Callback] = [Ramp(learner), EarlyStopping()]
-    settings = settings or (SMOOTHING if removed else DEFAULTS)
+    settings = (settings or Settings()).filled(SMOOTHING if removed else DEFAULTS)
     training = train(learner, rows, settings, generator=generator, callbacks=callbacks, optimiser=Soap, checkpoint=checkpoint, label="constraint", quiet=quiet)
     return LearnedConstraint(network, levels, training)
 
