@@ -24,7 +24,8 @@ LISTED = (
 NOISES = (0.0, 0.01, 0.04)
 SEEDS = range(int(os.environ.get("TOPOGEN_SEEDS", "1")))
 COLUMNS = (
-    "name", "n", "sigma", "table_pct", "local_pct", "neural_pct", "local_sigma", "neural_sigma", "auto_took", "auto_pct", "auto_sigma", "local_seconds", "neural_seconds",
+    "name", "n", "sigma", "table_pct", "local_pct", "neural_pct", "local_sigma", "neural_sigma", "auto_took", "auto_pct", "auto_sigma",
+    "local_seconds", "neural_seconds",
     "table_us", "local_us", "neural_us",
 )  # fmt: skip
 
