@@ -146,3 +146,30 @@ def test_a_checkpoint_takes_the_training_up_again(tmp_path, monkeypatch):
     (tmp_path / "torn.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:100])
     with pytest.raises(CheckpointError, match="delete it"):
         learn(CIRCLE, constraint="neural", checkpoint=tmp_path / "torn.pt")
+
+
+class _Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("options", "own"),
+    [
+        ({"constraint": "neural", "settings": Settings(steps=7)}, {"rate": 3e-3, "batch_size": 512}),
+        ({"manifold": shapes.get("circle"), "density": "diffusion", "density_settings": Settings(steps=32)}, {"held_out": 0.0, "measure_every": 2}),
+        ({"manifold": shapes.get("circle"), "density": "flow", "density_settings": Settings(steps=32)}, {"held_out": 0.0, "measure_every": 2}),
+    ],
+)
+def test_a_number_of_steps_alone_changes_nothing_else(options, own, monkeypatch):
+    """Every learner keeps its own rate, batches and measurements where a user gives the steps only."""
+    seen = []
+
+    def stop(loop, learner, points, settings, *rest):
+        seen.append(settings)
+        raise _Stopped
+
+    monkeypatch.setattr("topogen.training.trainer._Loop.__init__", stop)
+    with pytest.raises(_Stopped):
+        topogen.fit(CIRCLE, quiet=True, **options)
+    wanted = options.get("settings") or options["density_settings"]
+    assert seen[0].steps == wanted.steps and {name: getattr(seen[0], name) for name in own} == own

@@ -24,7 +24,8 @@ LISTED = (
 NOISES = (0.0, 0.01, 0.04)
 SEEDS = range(int(os.environ.get("TOPOGEN_SEEDS", "1")))
 COLUMNS = (
-    "name", "n", "sigma", "table_pct", "local_pct", "neural_pct", "local_sigma", "neural_sigma", "auto_took", "local_seconds", "neural_seconds",
+    "name", "n", "sigma", "table_pct", "local_pct", "neural_pct", "local_sigma", "neural_sigma", "auto_took", "auto_pct", "auto_sigma",
+    "local_seconds", "neural_seconds",
     "table_us", "local_us", "neural_us",
 )  # fmt: skip
 
@@ -64,8 +65,15 @@ def measure(name: str, noise: float, seed: int, kinds: tuple[str, ...] = ("local
         start = time.process_time()
         found[f"{kind}_lost"] = float((~manifold.project(probes).converged).double().mean())
         found[f"{kind}_us"] = 1e6 * (time.process_time() - start) / len(probes)
-    auto = fit_constraint(ManifoldRequest(data, dim, torch.Generator().manual_seed(seed), quiet=True)).training
-    return found | {"auto_took": auto["constraint"], "auto_held_out_pct": 100 * auto["held_out"]["distance"] / size}
+    auto = fit_constraint(ManifoldRequest(data, dim, torch.Generator().manual_seed(seed), quiet=True))
+    away = float((auto.manifold.project(true).points - true).norm(dim=1).mean())
+    told = auto.training
+    return found | {
+        "auto_took": told["constraint"],
+        "auto_held_out_pct": 100 * told["held_out"]["distance"] / size,
+        "auto_pct": 100 * away / size,
+        "auto_sigma": away / unit,
+    }
 
 
 @pytest.mark.parametrize("seed", SEEDS)

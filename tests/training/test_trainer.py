@@ -42,6 +42,22 @@ def test_it_learns_and_reports():
     assert report.held_out == report.history[-1][2] and math.isfinite(report.held_out)
 
 
+def test_what_is_left_out_is_the_learners_own():
+    own = Settings(steps=40, batch_size=32, rate=0.1, held_out=0.25, measure_every=20, rescues=1)
+    assert Settings(steps=7, held_out=0.0).filled(own) == Settings(steps=7, batch_size=32, rate=0.1, held_out=0.0, measure_every=20, rescues=1)
+    assert Settings().filled(own) == own
+    first, second = Mean(), Mean()
+    run(first, Settings(steps=20))
+    run(second, Settings(steps=20, batch_size=512, rate=2e-3, held_out=0.1, measure_every=200, rescues=3))
+    assert torch.equal(first.guess, second.guess)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch_size": 0}, {"measure_every": -1}, {"rate": 0.0}, {"held_out": 1.0}])
+def test_wrong_settings_are_named(wrong):
+    with pytest.raises(InvalidInputError, match=f"{next(iter(wrong))}: expected"):
+        Settings(**wrong)
+
+
 def test_same_seed_same_bits_and_no_global_state():
     before = torch.get_rng_state()
     first, second = Mean(), Mean()

@@ -13,9 +13,9 @@ import copy
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,20 +42,49 @@ class Settings:
     """How to train: `steps` of batches of `batch_size` rows at peak `rate`, `held_out` share kept apart and measured every `measure_every` steps.
 
     `rescues`: how often a run may fall back to its last snapshot (taken every `measure_every` steps) before it is given up.
+    What is None is the learner's own: a rate that suits one network and optimiser is wrong for another. Raises InvalidInputError.
+
+    Example:
+        >>> from topogen.training import Settings
+        >>> Settings(steps=600).filled(Settings(steps=3000, rate=3e-3)) == Settings(steps=600, rate=3e-3)
+        True
     """
 
-    steps: int = 4000
-    batch_size: int = 512
-    rate: float = 2e-3
-    held_out: float = 0.1
-    measure_every: int = 200
-    rescues: int = 3
+    steps: int | None = None
+    batch_size: int | None = None
+    rate: float | None = None
+    held_out: float | None = None
+    measure_every: int | None = None
+    rescues: int | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1 or self.measure_every < 1:
-            raise InvalidInputError(f"steps, batch_size, measure_every: expected at least 1, found {self.steps}, {self.batch_size}, {self.measure_every}")
-        if not (self.rate > 0 and 0 <= self.held_out < 1):
-            raise InvalidInputError(f"rate, held_out: expected rate > 0 and 0 <= held_out < 1, found {self.rate}, {self.held_out}")
+        for name in ("steps", "batch_size", "measure_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidInputError(f"{name}: expected at least 1, found {value}; leave it out for the learner's own")
+        if self.rate is not None and not self.rate > 0:
+            raise InvalidInputError(f"rate: expected more than 0, found {self.rate}; leave it out for the learner's own")
+        if self.held_out is not None and not 0 <= self.held_out < 1:
+            raise InvalidInputError(f"held_out: expected 0 <= held_out < 1, found {self.held_out}; leave it out for the learner's own")
+
+    def filled(self, own: Settings) -> Settings:
+        """These settings, with those of `own` where there is None."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(own, **given)
+
+
+GENERAL = Settings(steps=4000, batch_size=512, rate=2e-3, held_out=0.1, measure_every=200, rescues=3)
+
+
+class _Plan(NamedTuple):
+    """Settings without a gap."""
+
+    steps: int
+    batch_size: int
+    rate: float
+    held_out: float
+    measure_every: int
+    rescues: int
 
 
 @dataclass
@@ -124,11 +153,13 @@ def train(
 ) -> TrainingReport:
     """Train `learner` in place on rows `points` (n, p) and report how it went.
 
+    `settings` that are None are GENERAL's; a learner with others of its own hands over `settings.filled(own)`.
     `optimiser` makes one from parameters and a rate (`Soap` for small smooth networks).
     `checkpoint` names a file that is rewritten atomically at every measurement; where it exists already the run resumes from it, bit for bit on one machine.
     Progress is one bar on stderr, silent when that is not a terminal or `quiet`. Raises DivergenceError, CheckpointError, InvalidInputError.
     """
-    loop = _Loop(learner, points, settings or Settings(), generator, optimiser, checkpoint)
+    plan = _Plan(*astuple((settings or Settings()).filled(GENERAL)))
+    loop = _Loop(learner, points, plan, generator, optimiser, checkpoint)
     bar = tqdm(total=loop.state.steps, initial=loop.state.step, desc=label, disable=quiet or not sys.stderr.isatty(), leave=False)
     with bar:
         while loop.state.step < loop.state.steps and not loop.state.stop:
@@ -147,7 +178,7 @@ class _Loop:
     """One run: the optimiser, the schedule, the snapshot to fall back to."""
 
     def __init__(
-        self, learner: nn.Module, points: Tensor, settings: Settings, generator: torch.Generator | None, optimiser: Optimiser, checkpoint: Path | None
+        self, learner: nn.Module, points: Tensor, settings: _Plan, generator: torch.Generator | None, optimiser: Optimiser, checkpoint: Path | None
     ) -> None:
         if points.ndim != 2 or len(points) < 2:
             raise InvalidInputError(f"points: expected at least 2 rows (n, p), found shape {tuple(points.shape)}")

@@ -137,3 +137,13 @@ def test_flows_that_do_not_gain_are_not_taken():
     fitted = fit_charts(shape.sample(400, seeded(13)), atlas, flows=True, settings=Settings(steps=60, measure_every=20), generator=seeded(14), quiet=True)
     assert fitted.report.chosen == "weights" and "not taken" in fitted.report.notes[-1] and isinstance(fitted.distribution.base, Bump)
     assert fitted.report.training.steps > 0 and fitted.report.flow_gain.value <= fitted.report.flow_gain.standard_error
+
+
+def test_a_number_of_steps_alone_keeps_the_rate_of_flows():
+    points = Circle().sample(200, seeded(15))
+    atlas = fine_atlas(Circle(), points, (6,), factor=1.8)
+    first, second = (
+        fit_charts(points, atlas, flows=True, settings=settings, generator=seeded(16), quiet=True).report.training
+        for settings in (Settings(steps=100), Settings(steps=100, rate=2e-3, measure_every=50))
+    )
+    assert first.history == second.history and [step for step, _, _ in first.history] == [50, 100]

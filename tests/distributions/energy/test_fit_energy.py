@@ -57,6 +57,15 @@ def test_same_seed_same_bits_and_too_few_points_are_named():
         fit_energy(data[:10], Sphere())
 
 
+def test_a_number_of_steps_alone_keeps_the_rate_of_energies():
+    data = Sphere().sample(60, seeded(5))
+    first, second = (
+        fit_energy(data, Sphere(), settings=settings, generator=seeded(6), quiet=True).distribution.log_prob(data)
+        for settings in (Settings(steps=20), Settings(steps=20, rate=1e-3, measure_every=50))
+    )
+    assert torch.equal(first, second)
+
+
 def test_the_correction_is_bounded_and_follows_the_dtype():
     network = CorrectionNetwork(torch.zeros(3), 1.0, bound=2.0, generator=seeded(7))
     with torch.no_grad():

@@ -11,9 +11,11 @@ from topogen.command.main import main
 from topogen.errors import InvalidInputError
 from topogen.learning.base import ManifoldRequest
 from topogen.learning.implicit import choice
-from topogen.learning.implicit.choice import fit_constraint, held_out_distances
+from topogen.learning.implicit.choice import Division, fit_constraint, held_out_distances
 from topogen.learning.implicit.constraint_network import ConstraintNetwork
+from topogen.learning.implicit.fit import fit_implicit
 from topogen.manifolds import shapes
+from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.manifolds.implicit.local_constraint import LocalPolynomialConstraint
 from topogen.topology.level_sets.spurious_components import wilson_interval
 from topogen.training.trainer import Settings
@@ -173,3 +175,40 @@ def test_points_to_judge_with_that_contradict_ask_for_a_network(monkeypatch):
 def test_gaps_that_are_to_be_closed_ask_for_a_network():
     found = fitted(cloud("circle", 300, 22), 1, gaps=True)
     assert found.training["constraint"] == "neural" and any("gaps" in note for note in found.notes)
+
+
+def ring(radius):
+    return ImplicitManifold(lambda x: x.norm(dim=-1, keepdim=True) - radius, 1, ambient_dim=2)
+
+
+def test_a_network_is_beaten_where_it_is_farther_away_from_its_defects():
+    points = cloud("circle", 300, 23)
+    parts = Division(points[:200], points[200:250], points[250:])
+    beaten = choice._beaten_by(ring(1.05), parts)
+    assert beaten(ring(1.1)) and beaten(ring(0.9)) and not beaten(ring(1.01))
+
+
+def test_defects_are_not_held_against_a_network():
+    """A circle that bulges where its constraint is flat: beaten by its mean square distance, not where the constraint is sound."""
+    points = cloud("circle", 600, 24)
+    parts = Division(points[:300], points[300:500], points[500:])
+
+    def bulging(x):
+        side = torch.sigmoid(400 * (x[..., :1] - 0.8))
+        return (x.norm(dim=-1, keepdim=True) - 1 - 0.3 * side) * (1 - 0.9 * side)
+
+    network = ImplicitManifold(bulging, 1, ambient_dim=2)
+    local = ring(1.05)
+    assert choice._level(network, parts) > choice._level(local, parts)
+    assert not choice._beaten_by(local, parts)(network)
+
+
+def test_attempts_end_where_local_polynomials_are_better():
+    """Twenty steps leave defects, so that every attempt is made unless it is told that it is beaten."""
+    points = cloud("torus", 500, 25)
+    few = Settings(steps=20, batch_size=64)
+    asked = []
+    alone = fit_implicit(points, 2, settings=few, generator=seeded(0), quiet=True)
+    ended = fit_implicit(points, 2, settings=few, beaten=lambda found: asked.append(found) or True, generator=seeded(0), quiet=True)
+    assert len(alone.attempts) == 3 and len(ended.attempts) == len(asked) == 1
+    assert any("1 of 3 attempts at a network" in note for note in ended.notes)

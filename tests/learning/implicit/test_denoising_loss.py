@@ -10,7 +10,7 @@ from torch import Tensor
 from topogen.geometry.clouds.dimension import affine_hull
 from topogen.geometry.clouds.scales import Scales, estimate_scales
 from topogen.learning.implicit.constraint_network import ConstraintNetwork
-from topogen.learning.implicit.denoising_loss import EXTRA_OUTPUTS, FAR_SHARE, ConstraintLearner, Ramp, learn_constraint, noise_levels
+from topogen.learning.implicit.denoising_loss import EXTRA_OUTPUTS, FALLEN, FAR_SHARE, FOUND, ConstraintLearner, Ramp, learn_constraint, noise_levels
 from topogen.learning.implicit.fit import fit_implicit, gate_of, manifold_of
 from topogen.manifolds.shapes import Circle
 from topogen.topology.level_sets.spurious_components import audit
@@ -43,7 +43,7 @@ def test_the_loss_of_a_plane_is_that_of_its_tangential_noise():
     learner = ConstraintLearner(Plane(), far=1.0, pin=0.0)
     points = torch.cat([torch.randn(20_000, 2), torch.zeros(20_000, 1)], 1)
     levels = torch.full((20_000, 1), math.log(0.1))
-    loss = learner.loss(torch.cat([points, levels, levels], 1), torch.Generator().manual_seed(2))
+    loss = learner.loss(torch.cat([points, levels, levels, levels], 1), torch.Generator().manual_seed(2))
     # the variance of |e_T|^2 / s^2 with two degrees of freedom is 4: six standard errors are 6 * 2 / sqrt(20000)
     assert float(loss.detach()) == pytest.approx(2.0, abs=0.085)
 
@@ -58,6 +58,15 @@ class Plane(ConstraintNetwork):
             self.layers[0].bias.zero_()
 
 
+class Shifted(Plane):
+    """F(y) = y_3 - c: the plane, learned too high."""
+
+    def __init__(self, c: float) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self.layers[0].bias.fill_(-c)
+
+
 def test_the_ramp_opens_between_its_shares():
     learner = ConstraintLearner(network(), 1.0, 10.0)
     ramp, shares = Ramp(learner, 0.3, 0.6), []
@@ -65,6 +74,43 @@ def test_the_ramp_opens_between_its_shares():
         ramp.begin(TrainingState(steps=100, step=step))
         shares.append(learner.share)
     assert shares == pytest.approx([0, 0, 0.5, 1, 1])
+
+
+def test_the_floor_falls_once_a_manifold_is_found_and_stays_where_training_is_short():
+    learner = ConstraintLearner(network(), 1.0, 10.0)
+
+    def fallen(steps: int) -> list[float]:
+        found = []
+        for step in (0, FOUND, (FOUND + round(FALLEN * steps)) // 2, round(FALLEN * steps), steps - 1):
+            Ramp(learner).begin(TrainingState(steps=steps, step=step))
+            found.append(learner.fallen)
+        return found
+
+    assert fallen(3000) == pytest.approx([0, 0, 0.5, 1, 1]) and fallen(300) == pytest.approx([0, 0, 0.5, 1, 1])
+    assert fallen(150) == fallen(250) == [0, 0, 0, 0, 0]
+
+
+def test_noise_is_drawn_down_to_the_floor_of_now():
+    """The loss of a plane weighs all noise alike, 2 on average; with F = 0 it is E |e|^2 / s^2 = 3, and |grad - s e|^2 of F = c is c^2 / s^2 at scale s."""
+    learner = ConstraintLearner(Shifted(0.01), far=1.0, pin=0.0)
+    points = torch.cat([torch.randn(20_000, 2, generator=torch.Generator().manual_seed(3)), torch.zeros(20_000, 1)], 1)
+    first, low = (torch.full((20_000, 1), math.log(s)) for s in (0.1, 0.01))
+    rows = torch.cat([points, first, low, first], 1)
+
+    def loss(fallen: float) -> float:
+        learner.fallen = fallen
+        return float(learner.loss(rows, torch.Generator().manual_seed(2)).detach())
+
+    def expected(low: float) -> float:
+        """2 + (1 - share) c^2 E s^-2 near, s log-uniform in [low, .1], and far, s in [.1, 1]."""
+        near = (low**-2 - 0.1**-2) / (2 * math.log(0.1 / low)) if low < 0.1 else 0.1**-2
+        return 2 + 1e-4 * ((1 - FAR_SHARE) * near + FAR_SHARE * (0.1**-2 - 1) / (2 * math.log(10)))
+
+    # six standard errors of the noise alone are .085; those of c^2 / s^2 and of its product with the noise are smaller
+    assert loss(0.0) == pytest.approx(expected(0.1), abs=0.1)
+    assert loss(0.5) == pytest.approx(expected(0.1**1.5), abs=0.1)
+    assert loss(1.0) == pytest.approx(expected(0.01), abs=0.1)
+    assert expected(0.01) - expected(0.1) > 0.15
 
 
 def test_levels_stay_above_the_noise_and_below_the_reach():
@@ -128,12 +174,16 @@ def test_the_radius_of_a_gate_follows_the_units():
 
 
 def test_the_floor_of_the_levels_follows_the_reach():
-    """A thin tube is not blurred over .7 % of its diameter, a round shape is; noise is the floor of both, and half of what was removed."""
+    """A thin tube is not blurred over .7 % of its diameter at first, a round shape is, and both a quarter of that in the end; noise is the floor of both, and
+    half of what was removed, where nothing falls: what is left on moved points is not noise that training could even out at a finer scale."""
     reach = torch.tensor([0.02, 0.1, 0.5, 0.5], dtype=torch.float64)
     scales = Scales(1, 1e-4, 0.001, 0.02, 1.0, torch.full((4,), 0.001, dtype=torch.float64), reach, 10, True)
-    assert noise_levels(scales, 1).low.tolist() == pytest.approx([0.001, 0.005, 0.007, 0.007])
-    assert noise_levels(replace(scales, noise=0.006), 1).low.tolist() == pytest.approx([0.006, 0.006, 0.007, 0.007])
-    assert noise_levels(scales, 1, removed=0.006).low.tolist() == pytest.approx([0.003, 0.005, 0.007, 0.007])
+    assert noise_levels(scales, 1).first.tolist() == pytest.approx([0.001, 0.005, 0.007, 0.007])
+    assert noise_levels(replace(scales, noise=1e-4), 1).low.tolist() == pytest.approx([0.00025, 0.00125, 0.00175, 0.00175])
+    assert noise_levels(replace(scales, noise=0.006), 1).first.tolist() == pytest.approx([0.006, 0.006, 0.007, 0.007])
+    assert noise_levels(replace(scales, noise=0.006), 1).low.tolist() == pytest.approx([0.006] * 4)
+    moved = noise_levels(scales, 1, removed=0.006)
+    assert moved.first.tolist() == moved.low.tolist() == pytest.approx([0.003, 0.005, 0.007, 0.007])
 
 
 def test_one_output_is_guided_to_its_sign():
@@ -144,7 +194,7 @@ def test_one_output_is_guided_to_its_sign():
 
     def cost(sign: float, guide: float) -> float:
         learner.guide = guide
-        rows = torch.cat([points, levels, levels, sign * normal], 1)
+        rows = torch.cat([points, levels, levels, levels, sign * normal], 1)
         return float(learner.loss(rows, torch.Generator().manual_seed(2)).detach())
 
     assert cost(1.0, 1.0) == pytest.approx(cost(1.0, 0.0), rel=1e-5)

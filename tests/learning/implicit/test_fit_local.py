@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from topogen.errors import InvalidInputError
-from topogen.learning.implicit.fit_local import fit_local_constraint
+from topogen.learning.implicit.bandwidth import Bandwidth
+from topogen.learning.implicit.fit_local import _enough, fit_local_constraint
 from topogen.manifolds import ImplicitManifold, fit_local_polynomials, shapes
 
 
@@ -96,3 +97,21 @@ def test_wrong_arguments():
         fit_local_constraint(shapes.get("circle").sample(6, seeded(18)), 1)
     with pytest.raises(InvalidInputError, match="up to dimension 4"):
         fit_local_constraint(torch.randn(500, 8, dtype=torch.float64), 5)
+
+
+def test_wide_neighbourhoods_take_fewer_sheets_and_leave_no_more_error():
+    """A noisy circle: with as many sheets as a clean one has, every point is within the support of many that say the same."""
+    on, truth = shapes.get("circle").sample(3000, seeded(20)), shapes.get("circle").sample(500, seeded(21))
+    noisy = on + 0.02 * torch.randn(on.shape, generator=seeded(22), dtype=torch.float64)
+    many, few = (fit_local_constraint(points, 1, generator=seeded(23)).constraint for points in (on, noisy))
+    assert few.charts.count < many.charts.count
+    off = (ImplicitManifold(few, 1, predictor_steps=1).project(truth).points - truth).norm(dim=1)
+    assert off.mean() < 0.15 * 0.02
+
+
+def test_the_smallest_neighbourhoods_decide_how_many_sheets_there_are():
+    """Detail in one place keeps the net as fine as it needs, however flat the rest is."""
+    anchors = torch.rand(400, 2, generator=seeded(24), dtype=torch.float64)
+    flat, fine = torch.full((400,), 2), torch.where(anchors[:, 0] < 0.2, 0, 2)
+    wide, some = (_enough(10_000, 2, Bandwidth(anchors, step, (20, 200, 2000), 0.0)) for step in (flat, fine))
+    assert wide == 8 * 10_000 * 4 / 2000 and some == 8 * 10_000 * 4 / 20

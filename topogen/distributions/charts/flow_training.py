@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from topogen.distributions.charts.ball_flow import BallFlow
 from topogen.distributions.charts.chart_mixture import log_sum_by_row
+from topogen.training.soap import Soap
 from topogen.training.trainer import EarlyStopping, Settings, TrainingReport, TrainingState, train
 
 __all__ = ["DEFAULTS", "WARM_UP", "Pairs", "train_flow"]
@@ -60,9 +61,10 @@ def train_flow(
     flow.float().requires_grad_(True)
     learner = _Learner(pairs, n, weights, flow, decay)
     best = _KeepBest(learner)
+    settings = (settings or Settings()).filled(DEFAULTS)
     report = train(
-        learner, torch.arange(n).unsqueeze(1), settings or DEFAULTS, generator=generator, callbacks=[best, EarlyStopping(patience=8, margin=1e-4, after=0.2)],
-        checkpoint=checkpoint, label="charts", quiet=quiet,
+        learner, torch.arange(n).unsqueeze(1), settings, generator=generator, callbacks=[best, EarlyStopping(patience=8, margin=1e-4, after=0.2)],
+        optimiser=Soap, checkpoint=checkpoint, label="charts", quiet=quiet,
     )  # fmt: skip
     best.restore()
     flow.double().requires_grad_(False)

@@ -74,7 +74,7 @@ def fit_energy(
     _match_mean(learner, data.float())
     best = _KeepBest(learner, data.float())
     report = train(
-        learner, data.float(), settings or DEFAULTS, generator=generator, callbacks=[best, EarlyStopping(patience=8, after=0.1)],
+        learner, data.float(), (settings or Settings()).filled(DEFAULTS), generator=generator, callbacks=[best, EarlyStopping(patience=8, after=0.1)],
         checkpoint=checkpoint, label="energy", quiet=quiet,
     )  # fmt: skip
     best.restore()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from topogen.distributions.base import DensityRequest, FittedDensity
 from topogen.distributions.fields.continuous_flow import TOLERANCE, ContinuousFlow
-from topogen.distributions.fields.prepare import PreparedData, field_settings
+from topogen.distributions.fields.prepare import STEPS, PreparedData, field_settings
 from topogen.distributions.fields.vector_field import FieldNetwork
 from topogen.distributions.uniform.uniform import Uniform
 from topogen.training.averaging import Averaged
@@ -77,7 +77,9 @@ def train_field(
     learner = _Learner(task, prepared, field, generator)
     rows = torch.arange(task.count(learner.material)).unsqueeze(1)
     callbacks = (learner, learner.averaged)
-    training = train(learner, rows, settings or field_settings(), generator=generator, callbacks=callbacks, checkpoint=checkpoint, label=label, quiet=quiet)
+    settings = settings or Settings()
+    settings = settings.filled(field_settings(settings.steps or STEPS))
+    training = train(learner, rows, settings, generator=generator, callbacks=callbacks, checkpoint=checkpoint, label=label, quiet=quiet)
     likelihood = -learner.averaged.score
     notes = (*prepared.notes, f"density: {label}, {training.steps} steps, held-out log likelihood {likelihood:.4f} nats")
     best = task.density(cast(FieldNetwork, learner.averaged.best), TOLERANCE)

@@ -11,6 +11,7 @@ Karp, Luby, Madras (1989), Monte-Carlo approximation algorithms for enumeration 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,7 @@ from topogen.manifolds.implicit.valid_zeros import is_valid_zero
 __all__ = ["Balls", "grow_net"]
 
 LARGEST_NET = 8000
-COARSENINGS = 6
+COARSENINGS, FILLED = 5, 0.8
 RUNAWAY = 4.0
 
 
@@ -61,17 +62,25 @@ class Balls:
 
 
 def grow_net(manifold: ImplicitManifold, points: Tensor, spacing: float, bound: float, generator: torch.Generator) -> tuple[Tensor, float]:
-    """A net of the components of M that hold `points` (n, D), and its spacing rho: `spacing`, or coarser if that took more than 8000 anchors.
+    """A net of the components of M that hold `points` (n, D), and its spacing rho: `spacing`, or up to 2^(5/d) times that, if it took more than 8000 anchors.
 
-    Raises InvalidInputError when M runs far out of the box of the points, as an unbounded zero set does.
+    A flood that is given up costs as much as one that succeeds, so the coarsest net comes second, and says how coarse one has to be: the size of a net
+    is as rho^-d. Raises InvalidInputError when M runs far out of the box of the points, as an unbounded zero set does, or takes more anchors than that.
     """
     quick = manifold.with_fast_projection()
-    for _ in range(COARSENINGS):
-        anchors = _flood(quick, points, spacing, bound, generator)
-        if anchors is not None:
-            return anchors, spacing
-        spacing *= 2 ** (1 / manifold.dim)
-    raise InvalidInputError(f"manifold: more than {LARGEST_NET} balls of radius {spacing:.3g} are needed to cover it; pass points= and method='walk'")
+    first = _flood(quick, points, spacing, bound, generator)
+    if first is not None:
+        return first, spacing
+    coarsest = spacing * 2 ** (COARSENINGS / manifold.dim)
+    net = _flood(quick, points, coarsest, bound, generator)
+    if net is None:
+        raise InvalidInputError(f"manifold: more than {LARGEST_NET} balls of radius {coarsest:.3g} are needed to cover it; pass points= and method='walk'")
+    for doublings in range(min(int(math.log2(FILLED * LARGEST_NET / len(net))), COARSENINGS - 1), 0, -1):
+        finer = coarsest * 2 ** (-doublings / manifold.dim)
+        found = _flood(quick, points, finer, bound, generator)
+        if found is not None:
+            return found, finer
+    return net, coarsest
 
 
 def _flood(manifold: ImplicitManifold, points: Tensor, spacing: float, bound: float, generator: torch.Generator) -> Tensor | None:

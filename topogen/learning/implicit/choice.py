@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from topogen.errors import DivergenceError, InvalidInputError
 from topogen.geometry.clouds.neighbours import nearest
 from topogen.geometry.clouds.scales import diameter, noise_level
 from topogen.learning.base import FittedManifold, ManifoldRequest
-from topogen.learning.implicit.fit import fit_implicit, gate_of, hull_notes, hull_of
+from topogen.learning.implicit.fit import defects, fit_implicit, gate_of, hull_notes, hull_of
 from topogen.learning.implicit.fit_local import HIGHEST_DIM, FittedSheets, fit_local_constraint
 from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.implicit import ImplicitManifold
@@ -146,7 +147,7 @@ def _chosen(request: ManifoldRequest, parts: Division) -> _Choice:
     if level <= CLEAN * size:
         reason = f"held-out points are {level:.3g} off it (root mean square), {level / size:.2%} of the diameter"
         return _Choice(_local(request, parts.both), (f"constraint: local polynomials; {reason}; a network was not tried",), alone=True)
-    neural = _neural(request, parts.fit)
+    neural = _neural(request, parts.fit, _beaten_by(local.manifold, parts))
     other = _level(neural.manifold, parts)
     told = f"held-out points are {level:.4g} off local polynomials and {other:.4g} off a network (root mean square)"
     if other < level:
@@ -179,10 +180,10 @@ def _summary(fitted: FittedSheets) -> dict[str, Any]:
     return {"sheets": fitted.constraint.charts.count, "neighbours": fitted.neighbours, "degree": fitted.degree}
 
 
-def _neural(request: ManifoldRequest, points: Tensor) -> _Candidate:
+def _neural(request: ManifoldRequest, points: Tensor, beaten: Callable[[ImplicitManifold], bool] | None = None) -> _Candidate:
     found = fit_implicit(
         points, request.dim, boundary=request.boundary, pieces=request.mixed, settings=request.settings, generator=request.generator,
-        checkpoint=request.checkpoint, quiet=request.quiet,
+        checkpoint=request.checkpoint, beaten=beaten, quiet=request.quiet,
     )  # fmt: skip
     notes = tuple(note for note in found.notes if not note.startswith("boundary:"))
     return _Candidate("neural", found.manifold, notes, found.summary())
@@ -196,9 +197,23 @@ def held_out_distances(manifold: ImplicitManifold, points: Tensor) -> tuple[Tens
 
 def _level(manifold: ImplicitManifold, parts: Division) -> float:
     """Root mean square distance of the points to choose with; one that does not project counts with its distance to the nearest fitted one."""
+    return float(_distances(manifold, parts).square().mean().sqrt())
+
+
+def _distances(manifold: ImplicitManifold, parts: Division) -> Tensor:
     off, lost = held_out_distances(manifold, parts.choose)
-    off = torch.where(lost, nearest(parts.fit, 1, parts.choose)[0][:, 0], off) if bool(lost.any()) else off
-    return float(off.square().mean().sqrt())
+    return torch.where(lost, nearest(parts.fit, 1, parts.choose)[0][:, 0], off) if bool(lost.any()) else off
+
+
+def _beaten_by(local: ImplicitManifold, parts: Division) -> Callable[[ImplicitManifold], bool]:
+    """Whether the points to choose with are nearer to `local` than to a network (root mean square) where that has no defects."""
+    known = _distances(local, parts)
+
+    def beaten(network: ImplicitManifold) -> bool:
+        sound = ~defects(network, parts.choose)
+        return bool(_distances(network, parts)[sound].square().sum() > known[sound].square().sum())
+
+    return beaten
 
 
 def _judged(manifold: ImplicitManifold, parts: Division, request: ManifoldRequest) -> _Judgement:

@@ -15,9 +15,12 @@ but training gets caught in defects where kept singular values vanish: F is a se
 (m - r - 1)-connected, so only from m = h + 1 on no defect on a d-dimensional M is held by topology. Defects can still survive as saddles (J = 0 is
 one): started at F(x) = (x - c) / 2 the way to x - pi(x) has none (smallest kept value on a noisy projective plane .65, .10 when started at 0).
 
-Scales: with probability .85 s is log-uniform in [s_min, s_max] per point, s_min = max(noise, min(.007 diameter, .05 reach)), because noise s moves what is
-learned by its curvature bias s^2 / reach, s_max = .7 reach / sqrt(h - d), not below 3 s_min;
-otherwise log-uniform from s_max to .35 diameter, which decides nothing near M (its weight there falls like s^-(h-d+2)) and keeps zeros from appearing far away.
+Scales: with probability .85 s is log-uniform in [s_min, s_max] per point, s_max = .7 reach / sqrt(h - d), not below 3 s_min. Noise s moves what is learned by
+its curvature bias s^2 / reach, but a network that starts with fine noise stays torn: it has to find M as a whole first. So s_min falls, in its logarithm, from
+max(noise, min(.007 diameter, .05 reach)) during the first 150 steps to a quarter of that, not below the noise, at 60 % of the steps; trainings of up to 250
+steps keep the coarse floor. It stays coarse too where noise was removed: what sheets leave on the points is not independent from point to point, and is
+learned as if it were M at finer scales.
+Otherwise log-uniform from s_max to .35 diameter, which decides nothing near M (its weight there falls like s^-(h-d+2)) and keeps zeros from appearing far away.
 A single output is told its sign at first: F(x + s e) = s <n, e> with n the normals that agree (`sides`), its weight falling from 1 to 0 over the first
 15 % of the steps; left to itself it starts with patches of either sign and keeps the seams between them. The first layer starts at the
 reach per point (`ConstraintNetwork.place`), and the optimiser is SOAP: Adam alone is far from the minimum when its steps are done.
@@ -48,7 +51,9 @@ __all__ = ["ConstraintLearner", "LearnedConstraint", "NoiseLevels", "Ramp", "lea
 PIN, PIN_ONE = 300.0, 20.0
 EXTRA_OUTPUTS = 2
 FAR_SHARE, FAR_SCALE = 0.15, 0.35
-FINEST, FINE = 0.007, 0.05
+COARSEST, COARSE = 0.007, 0.05
+FINEST, FINE = COARSEST / 4, COARSE / 4
+FOUND, FALLEN = 150, 0.6
 GUIDED = 0.15
 WIDTH = 128
 DEFAULTS, SMOOTHING = Settings(steps=3000, rate=3e-3), Settings(steps=1500, rate=3e-3)
@@ -56,9 +61,11 @@ DEFAULTS, SMOOTHING = Settings(steps=3000, rate=3e-3), Settings(steps=1500, rate
 
 @dataclass(frozen=True)
 class NoiseLevels:
-    """Bounds s_min, s_max (n,) per point of the noise a constraint is trained with, `far` the largest noise of all (data units), and `empty`:
-    the share of points where noise or spacing leave no room below the reach, so that the constraint is not to be trusted there."""
+    """Bounds s_min, s_max (n,) per point of the noise a constraint is trained with, `first` the s_min (n,) that training starts with, `far` the largest
+    noise of all (data units), and `empty`: the share of points where noise or spacing leave no room below the reach, so that the constraint is not to be
+    trusted there."""
 
+    first: Tensor
     low: Tensor
     high: Tensor
     far: float
@@ -79,13 +86,16 @@ def noise_levels(scales: Scales, codim: int, removed: float = 0.0) -> NoiseLevel
     reach = scales.reach_per_point.clamp(max=scales.diameter / 2)
     room = reach / math.sqrt(codim)
     empty = float((scales.spacing_per_point.clamp(min=scales.noise) >= room).double().mean())
-    low = (FINE * reach).clamp(max=FINEST * scales.diameter).clamp(min=max(scales.noise, removed / 2))
-    return NoiseLevels(low, torch.maximum(0.7 * room, 3 * low), FAR_SCALE * scales.diameter, empty)
+    floor = max(scales.noise, removed / 2)
+    first = (COARSE * reach).clamp(max=COARSEST * scales.diameter).clamp(min=floor)
+    low = first if removed else (FINE * reach).clamp(max=FINEST * scales.diameter).clamp(min=floor)
+    return NoiseLevels(first, low, torch.maximum(0.7 * room, 3 * first), FAR_SCALE * scales.diameter, empty)
 
 
 class ConstraintLearner(nn.Module):
-    """The objective above for a `network`, on rows (coordinates in the hull, log s_min, log s_max), and the normal after them where one output is told its
-    sign; `far` the largest scale in units of the network's coordinates, `pin` is lambda, `share` its current fraction, `guide` the weight of the sign."""
+    """The objective above for a `network`, on rows (coordinates in the hull, log s_min at first and in the end, log s_max), and the normal after them where one
+    output is told its sign; `far` the largest scale in units of the network's coordinates, `pin` is lambda, `share` its current fraction, `guide` the weight
+    of the sign, `fallen` how far s_min has come."""
 
     def __init__(self, network: ConstraintNetwork, far: float, pin: float) -> None:
         super().__init__()
@@ -94,11 +104,13 @@ class ConstraintLearner(nn.Module):
         self.pin = pin
         self.share = 0.0
         self.guide = 0.0
+        self.fallen = 0.0
 
     def loss(self, points: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Mean objective (scalar) over rows (n, h + 2) or (n, 2h + 2); draws s and e from `generator`."""
+        """Mean objective (scalar) over rows (n, h + 3) or (n, 2h + 3); draws s and e from `generator`."""
         hull = self.network.get_buffer("hull").shape[1]
-        x, low, high, normal = points.split([hull, 1, 1, points.shape[1] - hull - 2], 1)
+        x, first, low, high, normal = points.split([hull, 1, 1, 1, points.shape[1] - hull - 3], 1)
+        low = torch.lerp(first, low, self.fallen)
         distant = torch.rand(low.shape, generator=generator, device=x.device) < FAR_SHARE
         low, high = torch.where(distant, high, low), torch.where(distant, high.clamp(min=self.log_far), high)
         scale = torch.exp(low + (high - low) * torch.rand(low.shape, generator=generator, device=x.device))
@@ -113,16 +125,19 @@ class ConstraintLearner(nn.Module):
 
 
 class Ramp:
-    """Raise a learner's `share` linearly from 0 to 1 between the shares `start` and `end` of the steps; lower its `guide` from 1 to 0 at the beginning."""
+    """Raise a learner's `share` linearly from 0 to 1 between the shares `start` and `end` of the steps, lower its `guide` from 1 to 0 at the beginning, and
+    its floor of noise (`fallen`, from 0 to 1) once M is found as a whole."""
 
     def __init__(self, learner: ConstraintLearner, start: float = 0.3, end: float = 0.6) -> None:
         self.learner, self.start, self.end = learner, start, end
 
     def begin(self, state: TrainingState) -> None:
-        """Set the share for this step."""
+        """Set all three for this step."""
         progress = state.step / state.steps
         self.learner.share = min(max((progress - self.start) / (self.end - self.start), 0.0), 1.0)
         self.learner.guide = max(1 - progress / GUIDED, 0.0)
+        fall = FALLEN * state.steps - FOUND
+        self.learner.fallen = min(max((state.step - FOUND) / fall, 0.0), 1.0) if fall > 0 else 0.0
 
     def measured(self, state: TrainingState) -> None:
         """Nothing to do after a measurement."""
@@ -158,13 +173,13 @@ def learn_constraint(
     coordinates = network.coordinates(points)
     if not removed:
         network.place(coordinates, _detail(scales) / spread, generator)
-    columns = [coordinates, _logs(levels.low / spread), _logs(levels.high / spread)]
+    columns = [coordinates, _logs(levels.first / spread), _logs(levels.low / spread), _logs(levels.high / spread)]
     if outputs == 1:
         columns.append(agreeing_normals(hull.coordinates(points), scales.spacing_per_point).float())
     rows = torch.cat(columns, 1)
     learner = ConstraintLearner(network, levels.far / spread, PIN_ONE if outputs == 1 else PIN)
     callbacks: list[Callback] = [Ramp(learner), EarlyStopping()]
-    settings = settings or (SMOOTHING if removed else DEFAULTS)
+    settings = (settings or Settings()).filled(SMOOTHING if removed else DEFAULTS)
     training = train(learner, rows, settings, generator=generator, callbacks=callbacks, optimiser=Soap, checkpoint=checkpoint, label="constraint", quiet=quiet)
     return LearnedConstraint(network, levels, training)
 

@@ -6,7 +6,8 @@ a third on curves).
 A constraint is judged by its *defects*: data points where the smallest kept singular value is below half its median (a seam where the sign of a
 single output could not be chosen, a place where F vanishes to second order). Attempts are made in this order until one has few of them (1 % of the
 data; 5 % with one output, whose mesh is worth more), else the best is taken: one output (closed hypersurfaces of their hull only), the overcomplete
-form with half the identity in it at first, and without.
+form with half the identity in it at first, and without. Where local polynomials are fitted already, an attempt that they beat away from its defects
+is the last: another start removes defects and nothing else.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from topogen.manifolds.implicit.boundary_gate import Gate
 from topogen.manifolds.implicit.implicit import ImplicitManifold
 from topogen.training.trainer import Settings, TrainingReport
 
-__all__ = ["Fitted", "fit_implicit", "gate_of", "hull_notes", "hull_of"]
+__all__ = ["Fitted", "defects", "fit_implicit", "gate_of", "hull_notes", "hull_of"]
 
 GATE_NEIGHBOURS = 40
 NOISY = 2e-3
@@ -72,9 +73,11 @@ def fit_implicit(
     settings: Settings | None = None,
     generator: torch.Generator | None = None,
     checkpoint: Path | None = None,
+    beaten: Callable[[ImplicitManifold], bool] | None = None,
     quiet: bool = False,
 ) -> Fitted:
-    """Learn the zero set behind distinct points (n, D) of dimension `dim`; `boundary`: gate it; `pieces`: several local dimensions are present.
+    """Learn the zero set behind distinct points (n, D) of dimension `dim`; `boundary`: gate it; `pieces`: several local dimensions are present;
+    `beaten`: whether local polynomials are better than what an attempt found, so that no other is made.
 
     Raises InvalidInputError where the cloud fills its affine hull, DivergenceError when training fails or the data do not project onto what it found.
     """
@@ -95,7 +98,7 @@ def fit_implicit(
         )  # fmt: skip
 
     start = time.perf_counter()
-    learned, tried = _best(attempts, learn, points, dim, checkpoint, notes)
+    learned, tried = _best(attempts, learn, points, dim, checkpoint, notes, beaten)
     seconds = time.perf_counter() - start
     if learned.levels.empty:
         notes.append(f"scales: at {learned.levels.empty:.0%} of the points spacing or noise leave no room below the reach; do not trust the manifold there")
@@ -134,15 +137,24 @@ def hull_notes(hull: AffineHull) -> list[str]:
 
 
 def _best(
-    attempts: Sequence[Attempt], learn: Callable[[Attempt, Path | None], LearnedConstraint], points: Tensor, dim: int, checkpoint: Path | None, notes: list[str]
+    attempts: Sequence[Attempt],
+    learn: Callable[[Attempt, Path | None], LearnedConstraint],
+    points: Tensor,
+    dim: int,
+    checkpoint: Path | None,
+    notes: list[str],
+    beaten: Callable[[ImplicitManifold], bool] | None,
 ) -> tuple[LearnedConstraint, tuple[float, ...]]:
     """The first attempt with few defects, else the one with the fewest; and the share of defects of each that was made."""
     tried: list[tuple[float, LearnedConstraint]] = []
     for number, attempt in enumerate(attempts):
         file = checkpoint if checkpoint is None or number == 0 else checkpoint.with_name(f"{checkpoint.name}.{number}")
         learned = learn(attempt, file)
-        tried.append((_defects(learned, points, dim), learned))
+        tried.append((float(defects(manifold_of(learned, dim), points).double().mean()), learned))
         if tried[-1][0] <= (FEW_SEAMS if attempt[0] else FEW_DEFECTS):
+            break
+        if number + 1 < len(attempts) and beaten is not None and beaten(manifold_of(learned, dim)):
+            notes.append(f"constraint: {number + 1} of {len(attempts)} attempts at a network, because local polynomials are nearer away from its defects")
             break
     share, learned = min(tried, key=lambda entry: entry[0])
     if len(tried) > 1 or share > FEW_DEFECTS:
@@ -150,10 +162,10 @@ def _best(
     return learned, tuple(share for share, _ in tried)
 
 
-def _defects(learned: LearnedConstraint, points: Tensor, dim: int) -> float:
-    """Share of the data where the smallest kept singular value is below half its median."""
-    kept = manifold_of(learned, dim).spectrum(points)[:, points.shape[1] - dim - 1]
-    return float((kept < kept.median() / 2).double().mean())
+def defects(manifold: ImplicitManifold, points: Tensor) -> Tensor:
+    """Mask (n,) of the points (n, D) where the smallest kept singular value is below half its median."""
+    kept = manifold.spectrum(points)[:, points.shape[1] - manifold.dim - 1]
+    return kept < kept.median() / 2
 
 
 def _gated(manifold: ImplicitManifold, points: Tensor, learned: LearnedConstraint, scales: Scales, boundary: bool, notes: list[str]) -> Fitted:

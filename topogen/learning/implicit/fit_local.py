@@ -2,7 +2,8 @@
 
 1. A tenth of the points is held out. Near these, and for each degree, the neighbourhood size is found from place to place (`bandwidth`); the degree whose
    sheets have the smaller mean square height under the held-out points is taken.
-2. Sheets of that degree are fitted around the centres of a farthest-point net (`local_sheets`).
+2. Sheets of that degree are fitted around the centres of a farthest-point net (`local_sheets`): one per four points, fewer where noise asks for wide
+   neighbourhoods, so that a support is no wider than half of the smallest of them.
 3. Each support reaches its nearest other centres along the sheet, and half the way to what lies off the sheet across it.
 
 Fan, Gijbels (1996), Local polynomial modelling and its applications; Aizenbud, Sober (2021), Non-parametric estimation of manifolds from noisy data.
@@ -10,6 +11,7 @@ Fan, Gijbels (1996), Local polynomial modelling and its applications; Aizenbud, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +30,7 @@ __all__ = ["HIGHEST_DIM", "FittedSheets", "fit_local_constraint"]
 HIGHEST_DIM = 4
 # Sheets that hold a point, on average, by dimension: enough to blend, few enough to be fast.
 ACTIVE = {1: 4, 2: 8, 3: 14, 4: 24}
-PER_SHEET, MOST_SHEETS = 4, 20_000
+PER_SHEET, MOST_SHEETS, NARROW = 4, 20_000, 0.5
 DEGREES = (3, 2)
 HELD_OUT, MOST_HELD_OUT = 0.1, 400
 LEANING = 0.75
@@ -60,6 +62,7 @@ def fit_local_constraint(points: Tensor, dim: int, *, hull: AffineHull | None = 
     inside = points if hull is None else hull.coordinates(points)
     count = min(max(len(points) // PER_SHEET, min(len(points), 2 * ACTIVE[dim])), MOST_SHEETS)
     bandwidth, degree = _chosen(inside, dim, count, generator)
+    count = min(count, _enough(len(points), dim, bandwidth))
     centre = inside[farthest_points(inside, count).indices]
     sheets = _fitted(inside, centre, dim, degree, bandwidth)
     sheets = _trusted(sheets)
@@ -70,6 +73,12 @@ def fit_local_constraint(points: Tensor, dim: int, *, hull: AffineHull | None = 
 def _least(dim: int, degree: int) -> int:
     """Fewest neighbours that a sheet is fitted to: twice its coefficients."""
     return 2 * coefficients(dim, degree)
+
+
+def _enough(n: int, dim: int, bandwidth: Bandwidth) -> int:
+    """As many sheets as leave supports no wider than `NARROW` times the smallest neighbourhoods they are fitted to: more would say the same many times."""
+    smallest = bandwidth.ladder[int(bandwidth.at(bandwidth.anchors).min())]
+    return max(2 * ACTIVE[dim], math.ceil(ACTIVE[dim] * n / (smallest * NARROW**dim)))
 
 
 def _chosen(points: Tensor, dim: int, count: int, generator: torch.Generator | None) -> tuple[Bandwidth, int]:
