@@ -16,7 +16,7 @@ from topogen.manifolds import Manifold
 from topogen.verification.claims import make_claim
 from topogen.verification.verdict import Claim
 
-__all__ = ["between_clouds", "distances_to", "quantile", "samples_to_data", "to_manifold"]
+__all__ = ["between_clouds", "closest_points", "distances_to", "quantile", "samples_to_data", "to_manifold"]
 
 FARTHEST = 20
 
@@ -53,9 +53,15 @@ def to_manifold(distance: Tensor) -> Claim:
 
 
 def distances_to(manifold: Manifold, points: Tensor) -> Tensor:
-    """Distances |x - project(x)| (n,) of points (n, D) to the manifold, infinite where they could not be projected.
+    """Distances |x - project(x)| (n,) of points (n, D) to the manifold, infinite where they could not be projected (`closest_points`)."""
+    near, found = closest_points(manifold, points)
+    return torch.where(found, (points - near).norm(dim=1), torch.inf)
 
-    Closest points are looked for where they decide, at the farthest twentieth; elsewhere the fast projection stands for them, which is no nearer.
+
+def closest_points(manifold: Manifold, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Closest points (n, D) of the manifold to points (n, D), and a mask (n,) of those that were found.
+
+    They are looked for where they decide, at the farthest twentieth; elsewhere the fast projection stands for them, which is no nearer.
     """
     quick = manifold.with_fast_projection()
     projection = quick.project(points)
@@ -64,7 +70,7 @@ def distances_to(manifold: Manifold, points: Tensor) -> Tensor:
         far = (points - near).norm(dim=1).masked_fill(~ok, torch.inf).topk(min(len(points), int((~ok).sum()) + -(-len(points) // FARTHEST))).indices
         again = manifold.project(points[far])
         near, ok = near.index_copy(0, far, again.points), ok.index_copy(0, far, again.converged)
-    return torch.where(ok, (points - near).norm(dim=1), torch.inf)
+    return near, ok
 
 
 def samples_to_data(samples: Tensor, points: Tensor) -> Claim:

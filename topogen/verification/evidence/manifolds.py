@@ -16,16 +16,18 @@ import torch
 from torch import Tensor
 
 from topogen.errors import TopogenError
+from topogen.geometry.clouds.dimension import affine_hull
 from topogen.manifolds.base import Manifold
 from topogen.topology.inference.duality import orientability
 from topogen.topology.inference.homology import LEVEL, Homology, homology
 from topogen.topology.inference.mass_bound import uniform_ratio
+from topogen.topology.level_sets.spurious_components import GhostAudit, audit
 from topogen.topology.persistence.budget import Budget
 from topogen.verification.claims import make_claim
 from topogen.verification.dimension_certificate import dimension_certificate
-from topogen.verification.distances import distances_to, samples_to_data, to_manifold
+from topogen.verification.distances import closest_points, samples_to_data, to_manifold
 from topogen.verification.evidence.betti_evidence import BettiEvidence, estimated_instead, evidence_of_homology
-from topogen.verification.evidence.fidelity import Fidelity, fidelity, moved_by_noise
+from topogen.verification.evidence.fidelity import Fidelity, ProjectedData, fidelity, seen_noise
 from topogen.verification.evidence.inputs import ManifoldInput
 from topogen.verification.shares import exceeds, share_bounds
 from topogen.verification.verdict import Claim, each
@@ -36,6 +38,7 @@ FIRST, MOST = 10_000, 50_000
 # the number of samples at least doubles from FIRST to MOST
 LOOKS = 4
 CERTIFIED = 2_000
+LANDED = 1_000
 GHOST_SHARE = 0.005
 FALLING = 0.93
 ROOM = 1.2
@@ -83,27 +86,54 @@ def claims_about(
 ) -> tuple[list[Claim], Fidelity | None]:
     """Claims beside the verdict about a manifold, its samples (n, D) and the data (m, D), and its fidelity to these."""
     claims, faithful = [], None
-    manifold = subject.ground
+    manifold, landed = subject.ground, samples[:0]
     if manifold.constraint is not None:
         say(f"dimension certificate at {min(CERTIFIED, len(samples))} samples")
-        certificate = dimension_certificate(manifold, samples[:CERTIFIED])
+        certificate, blended = dimension_certificate(manifold, samples[:CERTIFIED]), hasattr(manifold.constraint, "covered")
         # Blended sheets have their rank by construction: a spectrum that could not be another certifies nothing.
-        claims += [] if hasattr(manifold.constraint, "covered") else [certificate.to_claim()]
+        claims += [] if blended else [certificate.to_claim()]
         claims.append(_residual(certificate.kept_residual, manifold.tolerance(torch.float64), certificate.count))
         if subject.points is not None:
             say("ghost audit")
-            claims.append(_ghosts(manifold, subject.points, generator))
+            found = audit(manifold, subject.points, generator=generator)
+            claims.append(_ghosts(found))
+            # Blended sheets have no zeros outside of their supports, and where their starts lie is no box whose shares would tell.
+            landed = _landed(found) if manifold is subject.manifold and not blended else landed
     whole = subject.placed or manifold
     if against is not None and against.shape[1] == whole.ambient_dim:
         say("distances to the data")
-        drawn, data = _alike(subject, samples, against)
-        distance = distances_to(whole, against)
-        claims += [to_manifold(distance), samples_to_data(drawn, data)]
-        faithful = fidelity(subject.manifold, samples, drawn, data, distance, moved_by_noise(against, whole, generator))
+        own = torch.cat([landed, samples])
+        drawn, points = _alike(subject, own, against)
+        data = _projected(whole, against, points)
+        claims += [to_manifold(data.distance), samples_to_data(drawn[len(landed) :], points)]
+        claims += _room(subject, against)
+        faithful = fidelity(subject.manifold, own, drawn, len(landed), data, seen_noise(against, whole, generator))
     if not subject.closed:
         claims.append(make_claim("boundary", "the manifold has a boundary (samples stay where the data are)", True))
     say("volume")
     return [*claims, _volume(subject)], faithful
+
+
+def _room(subject: ManifoldInput, against: Tensor) -> tuple[Claim, ...]:
+    """The failing claim that data (m, D) leave room for the manifold that was learned from them: none where their affine hull has more dimensions."""
+    hull, dim = affine_hull(against).dim, subject.manifold.dim
+    if not subject.model or dim < hull:
+        return ()
+    bound = f"the data fill their {hull}-dimensional affine hull: there is no lower-dimensional manifold to learn in it"
+    return (make_claim("room", f"the data do not fill their affine hull of dimension {hull}", False, bound, evidence={"dim": dim, "hull": hull}, label="heuristic"),)
+
+
+def _projected(whole: Manifold, against: Tensor, points: Tensor) -> ProjectedData:
+    """The data (m, D), called `points` (m, D') in common coordinates, and how they lie to the manifold in all coordinates."""
+    near, found = closest_points(whole, against)
+    feet = whole.coordinates(near).masked_fill(~found[:, None], torch.inf)
+    return ProjectedData(points, whole.coordinates(against), feet, (against - near).norm(dim=1).masked_fill(~found, torch.inf))
+
+
+def _landed(found: GhostAudit) -> Tensor:
+    """Where starts ended on the manifold (k, D), those far from the data first among them, without as many ghosts as are allowed."""
+    counted = len(found.landed) - min(found.ghosts, int(GHOST_SHARE * found.starts))
+    return found.landed[max(0, counted - LANDED) : counted]
 
 
 def _alike(subject: ManifoldInput, samples: Tensor, against: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,10 +182,7 @@ def _residual(largest: float, tolerance: float, count: int) -> Claim:
     return make_claim("kept residual", text, largest <= tolerance, f"tolerance {tolerance:.2g}", evidence={"kept_residual": largest, "tolerance": tolerance})
 
 
-def _ghosts(manifold: Manifold, points: Tensor, generator: torch.Generator) -> Claim:
-    from topogen.topology.level_sets.spurious_components import audit
-
-    found = audit(manifold, points, generator=generator)
+def _ghosts(found: GhostAudit) -> Claim:
     text = f"ghosts: {found.share:.2%} of {found.starts} starts end on sheets far from the data, {found.unconverged} did not converge"
     evidence = {"starts": found.starts, "ghosts": found.ghosts, "unconverged": found.unconverged, "share": found.share}
     low, high = share_bounds(found.ghosts, found.starts)
