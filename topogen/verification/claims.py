@@ -54,7 +54,7 @@ REGISTER: dict[str, RegisteredClaim] = {
         "Clopper-Pearson bound on the share of points beyond three times what noise and spacing explain; closest-point maps within reach (Federer 1959)",
     ),
     "room": RegisteredClaim(
-        "the data do not fill their affine hull", ("heuristic",), "dimension of the model and of the affine hull at the noise level of the data", True
+        "the data do not fill their affine hull", ("heuristic",), "a learned model has the dimension of their hull at the noise level", True
     ),
     "boundary": RegisteredClaim("a learned manifold has a boundary", ("heuristic",), "boundary points were found in the data"),
     "volume": RegisteredClaim("the volume of a manifold", ("proved", "statistical"), "closed form or quadrature; else an estimate with its standard error"),

@@ -8,6 +8,7 @@ kept residual, ghosts (sheets of the zero set far from the data), distances to t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -60,14 +61,17 @@ def sampled_evidence(
     generator: torch.Generator,
     say: Callable[[str], None],
     level: float = LEVEL,
+    landmarks: int | None = None,
 ) -> tuple[BettiEvidence, Tensor]:
-    """The side of a manifold by the homology of samples, and the samples (n, D); `n_samples` fixes their number. `level`: confidence of the side."""
+    """The side of a manifold by the homology of samples, and the samples (n, D); `n_samples` fixes their number, `landmarks` that of those which carry the
+    filtration. `level`: confidence of the side."""
     samples = subject.draw(n_samples or FIRST, generator)
-    found = _homology(subject, samples, fields, budget, generator, say, level)
+    judge = functools.partial(_homology, subject, fields=fields, budget=budget, generator=generator, say=say, landmarks=landmarks)
+    found = judge(samples, level=level)
     while n_samples is None and len(samples) < MOST and _wants_more(found):
         more = subject.draw(_asked(found, len(samples), subject.manifold.dim) - len(samples), generator)
         samples, before = torch.cat([samples, more]), found
-        found = _better(before, _homology(subject, samples, fields, budget, generator, say, level))
+        found = _better(before, judge(samples, level=level))
         if found.scale > FALLING * before.scale:
             break
     dim = subject.manifold.dim
@@ -76,7 +80,7 @@ def sampled_evidence(
     assumed = {"dim": dim, "closed": subject.closed, "orientable": known, "assumption": covered}
     side = evidence_of_homology("subject", found, subject.manifold.ambient_dim, **assumed)  # type: ignore[arg-type]
     if not side.decided:
-        again = _homology(subject, samples, fields, budget, generator, say, None)
+        again = judge(samples, level=None)
         side = estimated_instead(side, evidence_of_homology("subject", again, subject.manifold.ambient_dim, **assumed))  # type: ignore[arg-type]
     return replace(side, manifold=True), samples
 
@@ -120,7 +124,7 @@ def _room(subject: ManifoldInput, against: Tensor) -> tuple[Claim, ...]:
     if not subject.model or dim < hull:
         return ()
     bound = f"the data fill their {hull}-dimensional affine hull: there is no lower-dimensional manifold to learn in it"
-    return (make_claim("room", f"the data do not fill their affine hull of dimension {hull}", False, bound, evidence={"dim": dim, "hull": hull}, label="heuristic"),)
+    return (make_claim("room", f"the data do not fill their affine hull of dimension {hull}", False, bound, evidence={"dim": dim, "hull": hull}),)
 
 
 def _projected(whole: Manifold, against: Tensor, points: Tensor) -> ProjectedData:
@@ -146,16 +150,19 @@ def _alike(subject: ManifoldInput, samples: Tensor, against: Tensor) -> tuple[Te
 def _homology(
     subject: ManifoldInput,
     samples: Tensor,
+    *,
     fields: Sequence[int],
     budget: Budget | None,
     generator: torch.Generator,
     say: Callable[[str], None],
     level: float | None,
+    landmarks: int | None,
 ) -> Homology:
     """Of samples whose density ratio is known, since they are uniform; `level` None: at an estimated scale."""
     say(f"homology of {len(samples)} samples")
     dim, closed = subject.manifold.dim, subject.closed
     stated: dict[str, Any] = {} if level is None else {"density_ratio": uniform_ratio(dim, closed=closed), "level": each(level, LOOKS)}
+    stated["landmarks"] = "auto" if landmarks is None else landmarks
     return homology(samples, dim=dim, fields=fields, closed=closed, orientable=subject.orientable, budget=budget, generator=generator, **stated)
 
 
