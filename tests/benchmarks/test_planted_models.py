@@ -1,8 +1,8 @@
 """A thousand models that are wrong about their data: none may be CONFIRMED, and from 5000 points on the gross ones are REFUTED. And right ones.
 
 Models are planted (`planted.py`), verified as `topogen run` does it: against the cloud, with the inspection of it, degrees that it leaves open taken from the
-model. One row per kind, size, noise and seed. `TOPOGEN_SEEDS` bounds the seeds of each cell (all: 1000 rows of sixteen kinds, an hour of one core). The topology
-that a surface is said to have is counted by its mesh.
+model. One row per kind, size, noise and seed. `TOPOGEN_SEEDS` bounds the seeds of each cell (all: 1000 rows of sixteen kinds, an hour of one core). The
+topology that a surface is said to have is counted by its mesh.
 """
 
 import math

@@ -11,7 +11,7 @@ from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.shapes import Circle, Torus
 from topogen.verification import Verdict, dimension_certificate, verify
-from topogen.verification.distances import between_clouds, distances_to, quantile, samples_to_data, to_manifold
+from topogen.verification.distances import between_clouds, closest_points, quantile, samples_to_data, to_manifold
 from topogen.verification.shares import exceeds, share_bounds
 
 
@@ -94,12 +94,12 @@ def test_distances_between_clouds():
 
 def test_points_that_cannot_be_projected_are_counted():
     points = torch.tensor([[2.0, 0.0], [0.0, 0.0], [0.0, 1.5]], dtype=torch.float64)
-    claim = to_manifold(distances_to(Circle(), points))
+    claim = to_manifold(closest_points(Circle(), points)[1])
     assert claim.holds is False
     assert claim.evidence["unconverged"] == 1
     assert claim.evidence["mean"] == pytest.approx(0.75)
     assert "1 of 3 points" in claim.bound
-    assert to_manifold(distances_to(Circle(), points[1:2])).holds is False
+    assert to_manifold(closest_points(Circle(), points[1:2])[1]).holds is False
 
 
 class _Uniform:

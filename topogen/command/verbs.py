@@ -237,7 +237,8 @@ def _run(options: Namespace, say: Say) -> Answer:
     points = _read(options.cloud, options)
     outcome = run_all(
         points, options.output, expect=options.expect, fields=options.fields, dim=options.dim, manifold=options.manifold, density=options.density,
-        constraint=options.constraint, n_samples=options.n, judged=options.samples, landmarks=options.landmarks, seed=options.seed, settings=_settings(options), density_settings=_density_settings(options),
+        constraint=options.constraint, n_samples=options.n, judged=options.samples, landmarks=options.landmarks, seed=options.seed,
+        settings=_settings(options), density_settings=_density_settings(options),
         budget=_budget(options), say=say, quiet=options.quiet,
     )  # fmt: skip
     return {"output": options.output, **outcome.to_dict()}, f"{outcome.to_text()}\nwritten   {options.output}", outcome.verification.exit_code

@@ -201,8 +201,8 @@ def _of_cloud(cloud: Tensor, asked: _Asked) -> Homology:
     warning = tuple(filter(None, [by_tangents, density.to_text()]))
     finest = eps.eps if search.finest is None else min(eps.eps, search.finest)
     notes = [note.replace("orientable: given", "orientable: tangents") if by_tangents else note for note in found.notes]
-    more = {"skipped": search.skipped if any(None in numbers for numbers in found.decided.values()) else ""}
-    return replace(found, notes=(*notes, *search.notes, *above, *warning), finest=finest, windows=windows(diagrams, 0.0, chosen.radius), **more)
+    skipped = search.skipped if any(None in numbers for numbers in found.decided.values()) else ""
+    return replace(found, notes=(*notes, *search.notes, *above, *warning), finest=finest, windows=windows(diagrams, 0.0, chosen.radius), skipped=skipped)
 
 
 def _without_hidden(found: Homology, diagrams: dict[int, Diagram], *, uneven: bool) -> Homology:

@@ -1,7 +1,7 @@
 """Whether a learned manifold M is the set X that its data sample: both sides of their distance, against what noise and spacing explain.
 
-With r(x) the spacing around a data point x (`spacing`), rho the reach of M, and t(N) what noise of sigma per coordinate moves a point off a set of codimension c
-with a probability below 1 / N,
+With r(x) the spacing around a data point x (`spacing`), rho the reach of M, and t(N) what noise of sigma per coordinate moves a point off a set of
+codimension c with a probability below 1 / N,
 
     t(N) = sigma (sqrt(c) + sqrt(2 ln N))            (Laurent, Massart 2000, lemma 1),
 
@@ -11,16 +11,16 @@ with a probability below 1 / N,
 2. M lies along the data: no m in M is farther from the nearest point x than 2 r(x). For points that are dense enough and even, both balls hold k points on
    average, in every dimension, and noise widens both;
 3. where the data leave a Betti number open that is then taken from M: the largest distance of an m to the data, sqrt(d^2 + t(20)^2) with the noise of the
-   nearest, whose direction is any, is below the reach of M. If the Hausdorff distance of M and X is below the reach of both, the closest-point maps between them are homotopy inverse: the
-   segment from x to its image and back stays within reach. The reach of X is assumed; that of M is sampled, an upper bound, so that it can break the claim
-   and never proves it.
+   nearest, whose direction is any, is below the reach of M. If the Hausdorff distance of M and X is below the reach of both, the closest-point maps
+   between them are homotopy inverse: the segment from x to its image and back stays within reach. The reach of X is assumed; that of M is sampled, an
+   upper bound, so that it can break the claim and never proves it.
 
 M is known by samples of it and by where starts all over the box of the data end on it. A planted fault breaks one of the three: a missing component or a sphere
 through a torus the first, a bridge, a filled handle or a ghost the second, a handle of the width of the spacing the third.
 
 Two of them refute, where the points are an independent draw. More than 1 % of the points lie farther off M than three times what is explained: no noise of
-three times what is seen does that. Or a share v of M has no point near it, n v / 10 >= 10: where the density is nowhere below a tenth of its mean, ten points or
-more are expected there, and a part of M chosen beforehand is empty with a probability below e^-10.
+three times what is seen does that. Or a share v of M has no point near it, n v / 10 >= 10: where the density is nowhere below a tenth of its mean, ten
+points or more are expected there, and a part of M chosen beforehand is empty with a probability below e^-10.
 Federer (1959), Curvature measures, theorem 4.8; Laurent, Massart (2000), Adaptive estimation of a quadratic functional by model selection.
 """
 

@@ -129,9 +129,9 @@ def _room(subject: ManifoldInput, against: Tensor) -> tuple[Claim, ...]:
 
 def _projected(whole: Manifold, against: Tensor, points: Tensor) -> ProjectedData:
     """The data (m, D), called `points` (m, D') in common coordinates, and how they lie to the manifold in all coordinates."""
-    near, found = closest_points(whole, against)
-    feet = whole.coordinates(near).masked_fill(~found[:, None], torch.inf)
-    return ProjectedData(points, whole.coordinates(against), feet, (against - near).norm(dim=1).masked_fill(~found, torch.inf))
+    near, distance = closest_points(whole, against)
+    feet = whole.coordinates(near).masked_fill(~distance.isfinite()[:, None], torch.inf)
+    return ProjectedData(points, whole.coordinates(against), feet, distance)
 
 
 def _landed(found: GhostAudit) -> Tensor:

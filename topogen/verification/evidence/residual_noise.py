@@ -8,12 +8,12 @@ Let e be the normal parts of the data, in codimension c.
 
 4/3 for a = c, with equality for the uniform ball. Points on both sides of a manifold that lies between two sheets have 1.
 
-*Independent.* The residuals of x and y whose closest points on the manifold are neighbours are uncorrelated: E <e(x), e(y)> = 0. Where a share p of the points lies on another sheet than the manifold
-it is p E|e|^2, where the manifold is bent away from the data nearly all of it.
+*Independent.* The residuals of x and y whose closest points on the manifold are neighbours are uncorrelated: E <e(x), e(y)> = 0. Where a share p of the
+points lies on another sheet than the manifold it is p E|e|^2, where the manifold is bent away from the data nearly all of it.
 
-*Centred.* The mean of e over the K points whose closest points lie around one of them is below h + t / sqrt(K), with h what spacing explains there and t what moves
-one point of all by noise with a probability below one in a thousand. A part of the data that the manifold leaves together is seen where it is wider than
-K points, K = ln n and four times that.
+*Centred.* The mean of e over the K points whose closest points lie around one of them is below h + t / sqrt(K), with h what spacing explains there and t
+what moves one point of all by noise with a probability below one in a thousand. A part of the data that the manifold leaves together is seen where it is
+wider than K points, K = ln n and four times that.
 
 The first is asked by an estimate with two standard errors; clouds of fifty points fail the second by chance now and then.
 Khinchine (1938), On unimodal distributions.
@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from topogen.geometry.clouds.neighbours import nearest

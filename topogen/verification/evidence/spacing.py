@@ -6,8 +6,8 @@ things make that distance tell nothing of the set that is sampled:
 *Near-duplicates.* Of points drawn from a set of dimension d some .1 lie within r_K (.1 / K)^(1/d) of any one, r_K the distance to the K-th. Nearer ones are
 taken as one point (the first in each cell of that side).
 
-*Trajectories.* Rows that follow each other are as near as the step is short. A ball then counts passes, maximal runs of rows that follow each other, in place of
-points: r(x) is the radius at which it holds k of them.
+*Trajectories.* Rows that follow each other are as near as the step is short. A ball then counts passes, maximal runs of rows that follow each other, in
+place of points: r(x) is the radius at which it holds k of them.
 Theiler (1986), Spurious dimension from correlation algorithms applied to limited time-series data (rows near in time are left out there).
 """
 
