@@ -16,7 +16,7 @@ from topogen.manifolds import Manifold
 from topogen.verification.claims import make_claim
 from topogen.verification.verdict import Claim
 
-__all__ = ["between_clouds", "closest_points", "quantile", "samples_to_data", "to_manifold"]
+__all__ = ["between_clouds", "nearest_on", "quantile", "samples_to_data", "to_manifold"]
 
 FARTHEST = 20
 
@@ -41,7 +41,7 @@ def between_clouds(subject: Tensor, against: Tensor) -> list[Claim]:
 
 
 def to_manifold(distance: Tensor) -> Claim:
-    """The distances (n,) to a manifold that `closest_points` found; the claim is that all points could be projected."""
+    """The distances (n,) to a manifold that `nearest_on` found; the claim is that all points could be projected."""
     count, distance = len(distance), distance[distance.isfinite()]
     failed = count - len(distance)
     if not len(distance):
@@ -52,7 +52,7 @@ def to_manifold(distance: Tensor) -> Claim:
     return make_claim("distances", text, failed == 0, bound, evidence=evidence)
 
 
-def closest_points(manifold: Manifold, points: Tensor) -> tuple[Tensor, Tensor]:
+def nearest_on(manifold: Manifold, points: Tensor) -> tuple[Tensor, Tensor]:
     """Closest points (n, D) of the manifold to points (n, D), and their distances |x - project(x)| (n,), infinite where they could not be projected.
 
     They are looked for where they decide, at the farthest twentieth; elsewhere the fast projection stands for them, which is no nearer.

@@ -26,7 +26,7 @@ from topogen.topology.level_sets.spurious_components import GhostAudit, audit
 from topogen.topology.persistence.budget import Budget
 from topogen.verification.claims import make_claim
 from topogen.verification.dimension_certificate import dimension_certificate
-from topogen.verification.distances import closest_points, samples_to_data, to_manifold
+from topogen.verification.distances import nearest_on, samples_to_data, to_manifold
 from topogen.verification.evidence.betti_evidence import BettiEvidence, estimated_instead, evidence_of_homology
 from topogen.verification.evidence.fidelity import Fidelity, ProjectedData, fidelity, seen_noise
 from topogen.verification.evidence.inputs import ManifoldInput
@@ -129,7 +129,7 @@ def _room(subject: ManifoldInput, against: Tensor) -> tuple[Claim, ...]:
 
 def _projected(whole: Manifold, against: Tensor, points: Tensor) -> ProjectedData:
     """The data (m, D), called `points` (m, D') in common coordinates, and how they lie to the manifold in all coordinates."""
-    near, distance = closest_points(whole, against)
+    near, distance = nearest_on(whole, against)
     feet = whole.coordinates(near).masked_fill(~distance.isfinite()[:, None], torch.inf)
     return ProjectedData(points, whole.coordinates(against), feet, distance)
 
