@@ -303,7 +303,7 @@ def _learned(points: Tensor, dim: int, seed: int, steps: int | None = None) -> t
     if steps is None:
         return topogen.fit(points, dim=dim, density="uniform", seed=seed, constraint="local", quiet=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it is underfit is what is planted
+        warnings.simplefilter("ignore", RuntimeWarning)  # that it is underfit is what is planted
         return topogen.fit(points, dim=dim, density="uniform", seed=seed, constraint="neural", settings=Settings(steps=steps), quiet=True)
 
 
