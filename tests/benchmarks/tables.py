@@ -52,6 +52,7 @@ SECTIONS = (
     ("Tables in place of learned manifolds", "tabulated"),
     ("Brownian motion: rates of decay on spheres", "brownian"),
     ("Verdicts: every cloud of data/, and real data", "clouds"),
+    ("Verdicts: right models", "right_models"),
     ("Topology: cost of a whole verification", "topology_cost"),
     ("Topology: Rips beside other engines", "topology_engines"),
     ("Topology: confidence radii", "confidence"),

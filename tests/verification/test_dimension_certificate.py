@@ -11,7 +11,7 @@ from topogen.errors import InvalidInputError, NotSupportedError
 from topogen.manifolds import ImplicitManifold
 from topogen.manifolds.shapes import Circle, Torus
 from topogen.verification import Verdict, dimension_certificate, verify
-from topogen.verification.distances import between_clouds, distances_to, quantile, samples_to_data, to_manifold
+from topogen.verification.distances import between_clouds, nearest_on, quantile, samples_to_data, to_manifold
 from topogen.verification.shares import exceeds, share_bounds
 
 
@@ -94,12 +94,12 @@ def test_distances_between_clouds():
 
 def test_points_that_cannot_be_projected_are_counted():
     points = torch.tensor([[2.0, 0.0], [0.0, 0.0], [0.0, 1.5]], dtype=torch.float64)
-    claim = to_manifold(distances_to(Circle(), points))
+    claim = to_manifold(nearest_on(Circle(), points)[1])
     assert claim.holds is False
     assert claim.evidence["unconverged"] == 1
     assert claim.evidence["mean"] == pytest.approx(0.75)
     assert "1 of 3 points" in claim.bound
-    assert to_manifold(distances_to(Circle(), points[1:2])).holds is False
+    assert to_manifold(nearest_on(Circle(), points[1:2])[1]).holds is False
 
 
 class _Uniform:
@@ -117,10 +117,10 @@ class _Uniform:
 
 @pytest.mark.parametrize(("ghosts", "holds"), [(0, True), (40, False)])
 def test_a_manifold_is_sampled_from_the_data_and_audited_for_ghosts(monkeypatch, ghosts, holds):
-    audit = SimpleNamespace(starts=1000, ghosts=ghosts, unconverged=3, share=ghosts / 1000)
-    monkeypatch.setitem(sys.modules, "topogen.distributions.uniform.uniform", SimpleNamespace(Uniform=_Uniform))
-    monkeypatch.setitem(sys.modules, "topogen.topology.level_sets.spurious_components", SimpleNamespace(audit=lambda *args, **named: audit))
     data = Circle().sample(500, generator(1))
+    audit = SimpleNamespace(starts=1000, ghosts=ghosts, unconverged=3, share=ghosts / 1000, landed=data)
+    monkeypatch.setitem(sys.modules, "topogen.distributions.uniform.uniform", SimpleNamespace(Uniform=_Uniform))
+    monkeypatch.setattr("topogen.verification.evidence.manifolds.audit", lambda *args, **named: audit)
     found = verify(ImplicitManifold(ring, 1, 2), data, "circle", n_samples=1000)
     assert found.verdict is (Verdict.INCONCLUSIVE if holds is False else Verdict.CONFIRMED)
     assert torch.equal(_Uniform.starts[-1], data)

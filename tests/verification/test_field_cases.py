@@ -113,3 +113,17 @@ def test_independent_points_are_not_called_dependent():
     for seed in range(5):
         found = verify(Torus().sample(500, generator(seed)), expect="torus", seed=seed)
         assert not any("no independent draw" in claim.text for claim in found.claims)
+
+
+@pytest.mark.parametrize("shift", [0.0, 5.0])
+def test_data_that_fill_their_hull_confirm_no_model(shift):
+    """Rows whose number is a coordinate, as a table with an index column has them: a line, in which there is no manifold to learn."""
+    angle = 2 * math.pi * torch.rand(400, generator=generator(), dtype=torch.float64)
+    number = torch.arange(400, dtype=torch.float64) + shift
+    data = torch.stack([number, angle.cos(), angle.sin(), 0.3 * (2 * angle).sin()], 1)
+    inspection = topogen.inspect(data)
+    assert any("no lower-dimensional manifold" in line for line in inspection.advice)
+    model = topogen.fit(data, inspection=inspection, constraint="local", quiet=True)
+    found = verify(model, against=data, fill=True, inspection=inspection, n_samples=2000)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "there is no lower-dimensional manifold to learn" in found.summary

@@ -12,7 +12,8 @@ from typing import Any
 
 __all__ = ["as_options"]
 
-ARGUMENTS = ("density_ratio", "scale", "fields", "dim", "closed", "grid", "expect", "against")
+ARGUMENTS = ("density_ratio", "scale", "fields", "dim", "closed", "grid", "expect", "against", "landmarks", "n_samples", "budget")
+NAMED_OTHERWISE = {"n_samples": "samples", "budget": "max_memory"}
 _ARGUMENT = re.compile(rf"\b({'|'.join(ARGUMENTS)})=(True\b|\([\d, ]*\)|[\w.]*\w|)")
 
 
@@ -26,7 +27,7 @@ def as_options(value: Any, options: Namespace) -> Any:
 
 
 def _option(found: re.Match[str], options: Namespace) -> str:
-    name, value = found.groups()
+    name, value = NAMED_OTHERWISE.get(found.group(1), found.group(1)), found.group(2)
     if not hasattr(options, name):
         return found.group()
     given = "" if value == "True" else value.strip("()").replace(" ", "").rstrip(",")

@@ -106,6 +106,7 @@ def _verify(verb: argparse.ArgumentParser) -> None:
         "--density-ratio", type=_ratio, metavar="RATIO",
         help="largest over smallest density of the clouds on their sets, where that is known and points are independent: verdicts are then statistical",
     )  # fmt: skip
+    _judging(verb)
     _fields(verb)
     _dim(verb)
     _reading(verb)
@@ -134,6 +135,7 @@ def _run(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder for everything that is found")
     verb.add_argument("--expect", metavar="NAME", help="the topology to verify against, besides the cloud's own")
     verb.add_argument("-n", type=_positive, default=10_000, metavar="N", help="number of samples to write (default 10000)")
+    _judging(verb)
     _dim(verb)
     _fields(verb)
     _learning(verb)
@@ -170,6 +172,16 @@ def _reading(verb: argparse.ArgumentParser) -> None:
 
 def _dim(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--dim", type=_positive, help="dimension of the manifold (default: estimated)")
+
+
+def _judging(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--samples", type=_two_or_more, metavar="N", help="samples of a model whose homology is judged (default: 10000, up to 50000 while the answer is open)"
+    )
+    verb.add_argument(
+        "--landmarks", type=_two_or_more, metavar="N",
+        help="points of each cloud that carry its homology (default: as many as are cheap); the predicted cost is told on stderr, --max-memory bounds it",
+    )  # fmt: skip
 
 
 def _fields(verb: argparse.ArgumentParser) -> None:
@@ -247,6 +259,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected at least 1, found {text}")
+    return value
+
+
+def _two_or_more(text: str) -> int:
+    value = int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError(f"expected at least 2, found {text}")
     return value
 
 

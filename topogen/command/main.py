@@ -48,7 +48,9 @@ def _guarded(options: Namespace) -> int:
         with _timeout(options.timeout):
             return _run(options)
     except TopogenError as error:
-        return _fail(options, str(error), error.exit_code)
+        from topogen.command.advice import as_options
+
+        return _fail(options, as_options(str(error), options), error.exit_code)
     except BrokenPipeError:  # a reader of progress went away in the middle of the work: not done, and nobody to tell
         _mute(sys.stderr)
         return UNWRITABLE

@@ -202,7 +202,7 @@ def _verify(options: Namespace, say: Say) -> Answer:
         check_place(Path(options.output), [options.subject] if named else [options.subject, options.against])
     found = topogen.verify(
         subject, against, options.expect, fields=options.fields, dim=options.dim, closed=options.closed or None, scale=options.scale,
-        density_ratio=options.density_ratio, seed=options.seed,
+        density_ratio=options.density_ratio, n_samples=options.samples, landmarks=options.landmarks, seed=options.seed,
         budget=_budget(options), grid=options.grid, quiet=options.quiet,
     )  # fmt: skip
     if options.output is not None:
@@ -251,8 +251,9 @@ def _run(options: Namespace, say: Say) -> Answer:
     points = _read(options.cloud, options)
     outcome = run_all(
         points, options.output, expect=options.expect, fields=options.fields, dim=options.dim, manifold=options.manifold, density=options.density,
-        constraint=options.constraint, n_samples=options.n, seed=options.seed, settings=_settings(options), density_settings=_density_settings(options),
-        budget=_budget(options), budget_seconds=options.budget_seconds, say=say, quiet=options.quiet,
+        constraint=options.constraint, n_samples=options.n, judged=options.samples, landmarks=options.landmarks, seed=options.seed,
+        settings=_settings(options), density_settings=_density_settings(options), budget=_budget(options), budget_seconds=options.budget_seconds, say=say,
+        quiet=options.quiet,
     )  # fmt: skip
     return {"output": options.output, **outcome.to_dict()}, f"{outcome.to_text()}\nwritten   {options.output}", outcome.verification.exit_code
 

@@ -114,6 +114,8 @@ def run(
     density: str = "auto",
     constraint: str = "auto",
     n_samples: int = SAMPLES,
+    judged: int | None = None,
+    landmarks: int | None = None,
     seed: int = 0,
     settings: Settings | None = None,
     density_settings: Settings | None = None,
@@ -125,7 +127,8 @@ def run(
     """Inspect a cloud (n, D), fit a model, sample it, verify it and write everything to `folder`.
 
     The verification is against the cloud, and against `expect` too where it is given; degrees that the cloud leaves open are taken from the manifold where it
-    lies along the data and within its reach of them (`verify(fill=True)`). `say` hears one line per stage. Raises CheckpointError where `folder` holds
+    lies along the data and within its reach of them (`verify(fill=True)`). `n_samples` are written; `judged` and `landmarks` are `n_samples` and `landmarks` of
+    the verification. `say` hears one line per stage. Raises CheckpointError where `folder` holds
     something else, InvalidInputError where it cannot be written (both before any work), and what the stages raise.
     """
     target = Path(folder)
@@ -143,7 +146,7 @@ def run(
         samples = model.sample(n_samples, generator=torch.Generator().manual_seed(seed))
         mesh, no_mesh = _mesh(model, points)
     with clock("verify"):
-        known: dict[str, Any] = {"samples": samples, "inspection": inspection}
+        known: dict[str, Any] = {"samples": samples, "inspection": inspection, "n_samples": judged, "landmarks": landmarks, "quiet": quiet}
         found = verify(model, against=points, expect=expect, fields=fields, seed=seed, budget=budget, fill=True, **known)
     certificate = None
     if model.manifold.charts is not None:

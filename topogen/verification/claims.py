@@ -53,6 +53,9 @@ REGISTER: dict[str, RegisteredClaim] = {
         ("statistical", "heuristic"),
         "Clopper-Pearson bound on the share of points beyond three times what noise and spacing explain; closest-point maps within reach (Federer 1959)",
     ),
+    "room": RegisteredClaim(
+        "the data do not fill their affine hull", ("heuristic",), "a learned model has the dimension of their hull at the noise level", True
+    ),
     "boundary": RegisteredClaim("a learned manifold has a boundary", ("heuristic",), "boundary points were found in the data"),
     "volume": RegisteredClaim("the volume of a manifold", ("proved", "statistical"), "closed form or quadrature; else an estimate with its standard error"),
     "distances": RegisteredClaim("distances between clouds, or of a cloud and a manifold", ("proved-for-sample",), "computed for each point"),

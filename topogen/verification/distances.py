@@ -16,7 +16,7 @@ from topogen.manifolds import Manifold
 from topogen.verification.claims import make_claim
 from topogen.verification.verdict import Claim
 
-__all__ = ["between_clouds", "distances_to", "quantile", "samples_to_data", "to_manifold"]
+__all__ = ["between_clouds", "nearest_on", "quantile", "samples_to_data", "to_manifold"]
 
 FARTHEST = 20
 
@@ -41,7 +41,7 @@ def between_clouds(subject: Tensor, against: Tensor) -> list[Claim]:
 
 
 def to_manifold(distance: Tensor) -> Claim:
-    """What `distances_to` (n,) a manifold are; the claim is that all points could be projected."""
+    """The distances (n,) to a manifold that `nearest_on` found; the claim is that all points could be projected."""
     count, distance = len(distance), distance[distance.isfinite()]
     failed = count - len(distance)
     if not len(distance):
@@ -52,10 +52,10 @@ def to_manifold(distance: Tensor) -> Claim:
     return make_claim("distances", text, failed == 0, bound, evidence=evidence)
 
 
-def distances_to(manifold: Manifold, points: Tensor) -> Tensor:
-    """Distances |x - project(x)| (n,) of points (n, D) to the manifold, infinite where they could not be projected.
+def nearest_on(manifold: Manifold, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Closest points (n, D) of the manifold to points (n, D), and their distances |x - project(x)| (n,), infinite where they could not be projected.
 
-    Closest points are looked for where they decide, at the farthest twentieth; elsewhere the fast projection stands for them, which is no nearer.
+    They are looked for where they decide, at the farthest twentieth; elsewhere the fast projection stands for them, which is no nearer.
     """
     quick = manifold.with_fast_projection()
     projection = quick.project(points)
@@ -64,7 +64,7 @@ def distances_to(manifold: Manifold, points: Tensor) -> Tensor:
         far = (points - near).norm(dim=1).masked_fill(~ok, torch.inf).topk(min(len(points), int((~ok).sum()) + -(-len(points) // FARTHEST))).indices
         again = manifold.project(points[far])
         near, ok = near.index_copy(0, far, again.points), ok.index_copy(0, far, again.converged)
-    return torch.where(ok, (points - near).norm(dim=1), torch.inf)
+    return near, torch.where(ok, (points - near).norm(dim=1), torch.inf)
 
 
 def samples_to_data(samples: Tensor, points: Tensor) -> Claim:

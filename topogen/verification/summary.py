@@ -113,10 +113,12 @@ def _shown(claims: Sequence[Claim]) -> str:
 
 
 def _needs(side: BettiEvidence) -> str:
-    limit, has = side.evidence.get("needs"), side.evidence.get("finest")
+    limit, has, skipped = (side.evidence.get(name) for name in ("needs", "finest", "skipped"))
+    if skipped:
+        enough = f"is dense enough (eps {has:.3g}, needed {limit:.3g}), but " if limit is not None and has is not None and has <= limit else ": "
+        return f"{side.name}{' ' if enough[0] == 'i' else ''}{enough}{skipped}"
     if limit is not None and has is not None and has <= limit:
-        costly = "but so many landmarks cost too much here; topogen.topology.inference.homology(points, landmarks=...) takes them"
-        return f"{side.name} is dense enough (eps {has:.3g}, needed {limit:.3g}), {costly}"
+        return f"{side.name} is dense enough (eps {has:.3g}, needed {limit:.3g}), but its landmarks are too few: say landmarks="
     if limit is None or has is None:
         if side.reason:
             return f"{side.name}: {side.reason}"
@@ -140,6 +142,8 @@ def _way_out(side: BettiEvidence, factor: float) -> str:
     unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
     uneven = any("uneven density" in note for note in side.evidence.get("notes", ()))
     where = ", more where they are sparse: if there are none to be had, the set ends there" if uneven else ""
+    if side.manifold:
+        return f"try n_samples={math.ceil(wanted / unit) * unit} in place of {n:,}"
     return f"try {math.ceil(wanted / unit) * unit:,} points instead of {n:,}{where}"
 
 

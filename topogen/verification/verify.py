@@ -21,7 +21,7 @@ from topogen._version import __version__
 from topogen.errors import InvalidInputError
 from topogen.topology.inference.expectations import Expectation, parse_expectation
 from topogen.topology.inference.homology import LEVEL
-from topogen.topology.persistence.budget import Budget
+from topogen.topology.persistence.budget import GIB, Budget, estimate_cost
 from topogen.verification.distances import between_clouds
 from topogen.verification.evidence.betti_evidence import BettiEvidence, check_primes, compare_evidence, evidence_of_expectation, filled, signature
 from topogen.verification.evidence.clouds import Inspected, cloud_evidence
@@ -47,6 +47,7 @@ def verify(
     scale: float | None = None,
     density_ratio: float | None = None,
     n_samples: int | None = None,
+    landmarks: int | None = None,
     seed: int = 0,
     generator: torch.Generator | None = None,
     budget: Budget | None = None,
@@ -72,6 +73,8 @@ def verify(
             and points are drawn independently; what is decided then is statistical, with 95 % for the verdict. None: the scale is estimated, and heuristic
             evidence does not refute.
         n_samples: how many samples of a manifold; None: 10,000, doubled up to 50,000 while the answer is open.
+        landmarks: how many points of each cloud carry its filtration; None: as many as are cheap. More of them resolve more, at a cost that is told (`quiet`)
+            and refused beforehand where it is above the budget. What was left out for its cost is said in the verdict, with the number that takes it.
         seed, generator: randomness; the seed is used where no generator is given. The same seed gives the same result.
         budget: limits of each computation of persistence.
         fill: take degrees that the cloud `against` leaves open from a manifold subject that was learned from it, where the data lie on it, it lies along
@@ -96,6 +99,8 @@ def verify(
         raise InvalidInputError("against, expect: nothing to verify against; pass a cloud (against=...), a name or Betti numbers (expect='torus'), or both")
     if n_samples is not None and n_samples < 2:
         raise InvalidInputError(f"n_samples: expected at least 2 samples, found {n_samples}; leave it None to let the rule ask")
+    if landmarks is not None and landmarks < 2:
+        raise InvalidInputError(f"landmarks: expected at least 2 points, found {landmarks}; leave it None to take as many as are cheap")
     started = time.perf_counter()
     source = generator if generator is not None else torch.Generator().manual_seed(seed)
     run = _Run(
@@ -106,6 +111,7 @@ def verify(
         density_ratio,
         each(LEVEL, 1 if against is None else 2),
         n_samples,
+        landmarks,
         budget,
         source,
         grid,
@@ -159,6 +165,7 @@ class _Run:
     density_ratio: float | None
     level: float
     n_samples: int | None
+    landmarks: int | None
     budget: Budget | None
     generator: torch.Generator
     grid: int | None
@@ -194,14 +201,18 @@ class _Run:
     def _judged(self, subject: ManifoldInput) -> tuple[BettiEvidence, Tensor, list[Claim]]:
         """The side of a manifold by the grid where that proves it, else by samples; its samples; the claim of the grid."""
         if self.grid is None:
-            return *sampled_evidence(subject, self.fields, self.n_samples, self.budget, self.generator, self.say, self.level), []
+            return *self._sampled(subject), []
         samples = subject.draw(self.n_samples or FIRST, self.generator)
         self.say(f"grid certificate: {self.grid} cells along the longest side")
         claim, found = grid_claim(subject, samples if subject.points is None else subject.points, self.grid, self.fields, self.budget)
         side = grid_evidence(subject, found)
         if side is None:
-            side, samples = sampled_evidence(subject, self.fields, self.n_samples, self.budget, self.generator, self.say, self.level)
+            side, samples = self._sampled(subject)
         return side, samples, [claim]
+
+    def _sampled(self, subject: ManifoldInput) -> tuple[BettiEvidence, Tensor]:
+        self._tell_cost("samples", self.n_samples or FIRST, subject.manifold.ambient_dim, subject.manifold.dim)
+        return sampled_evidence(subject, self.fields, self.n_samples, self.budget, self.generator, self.say, self.level, self.landmarks)
 
     def of_data(self, data: Tensor, subject: BettiEvidence) -> BettiEvidence:
         """The side of `against`; the dimension of a manifold subject is taken for that of the data."""
@@ -210,8 +221,18 @@ class _Run:
 
     def _side(self, name: str, cloud: Tensor, dim: int | None, inspection: Inspected | None = None) -> BettiEvidence:
         self.say(f"homology of {name}: {len(cloud)} points")
+        self._tell_cost(name, len(cloud), cloud.shape[1], dim)
         known = {"dim": dim, "closed": self.closed, "scale": self.scale, "inspection": inspection, "density_ratio": self.density_ratio, "level": self.level}
+        known["landmarks"] = self.landmarks
         return cloud_evidence(name, cloud, self.fields, **known, budget=self.budget, generator=self.generator)  # type: ignore[arg-type]
+
+    def _tell_cost(self, name: str, points: int, ambient_dim: int, dim: int | None) -> None:
+        """Say what landmarks that were asked for may cost; in R^4 and above without the radius at which the filtration ends, hence at most."""
+        if self.landmarks is None:
+            return
+        count = min(self.landmarks, points)
+        cost = estimate_cost(count, ambient_dim, ambient_dim - 1 if dim is None else min(dim, ambient_dim - 1))
+        self.say(f"{count} landmarks of {name}: at most {cost.simplices:.2g} simplices, {cost.bytes / GIB:.2g} GiB, some {cost.seconds_rough:.2g} s")
 
 
 def _sorted_out(against: Any, expect: Any) -> tuple[Any, Any]:

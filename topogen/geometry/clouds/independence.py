@@ -45,7 +45,12 @@ class Dependence:
     @property
     def found(self) -> bool:
         """Whether the points are no independent draw."""
-        return self.evenly_spaced or self.consecutive > OFTEN
+        return self.evenly_spaced or self.ordered
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the rows are in order along a trajectory, or were sorted along a curve."""
+        return self.consecutive > OFTEN
 
     @property
     def evenly_spaced(self) -> bool:
@@ -57,7 +62,7 @@ class Dependence:
         if self.evenly_spaced:
             how = f"{self.even:.0%} have their two nearest neighbours equally far, of independent ones {self.expected:.0%} at most"
             return f"the points are no independent draw but evenly spaced (a lattice, a mesh): {how}"
-        if self.consecutive > OFTEN:
+        if self.ordered:
             how = f"{self.consecutive:.0%} of the rows are followed by a point of their near surroundings; shuffle them if they were only sorted"
             return f"the points are no independent draw but a trajectory: {how}"
         return ""

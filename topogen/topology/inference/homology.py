@@ -56,6 +56,7 @@ class Homology:
     `finest`: the smallest eps that landmarks of this cloud can have, below `scale` where the diagrams are for a look only (None: not known).
     `smoothed`: where the noise was taken off the points first, the radius of the neighbourhoods that were smoothed over (data units, 0 where none was);
     `needs`, `finest` and `windows` are those of the points as they are.
+    `skipped`: what could have decided and was left out for its cost, and the option that takes it; empty where nothing was.
     `windows`: what is a theorem about all the points, whatever set they sample (`landmark_bounds`), the widest first.
     """
 
@@ -75,6 +76,7 @@ class Homology:
     finest: float | None = None
     smoothed: float = 0.0
     scale_label: str = "heuristic"
+    skipped: str = ""
     notes: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
     diagrams: dict[int, Diagram] = field(default_factory=dict, repr=False)
@@ -112,6 +114,7 @@ class Homology:
             "needs",
             "finest",
             "smoothed",
+            "skipped",
         )
         return {
             "betti": {str(p): None if b is None else list(b) for p, b in self.betti.items()},
@@ -198,7 +201,8 @@ def _of_cloud(cloud: Tensor, asked: _Asked) -> Homology:
     warning = tuple(filter(None, [by_tangents, density.to_text()]))
     finest = eps.eps if search.finest is None else min(eps.eps, search.finest)
     notes = [note.replace("orientable: given", "orientable: tangents") if by_tangents else note for note in found.notes]
-    return replace(found, notes=(*notes, *search.notes, *above, *warning), finest=finest, windows=windows(diagrams, 0.0, chosen.radius))
+    skipped = search.skipped if any(None in numbers for numbers in found.decided.values()) else ""
+    return replace(found, notes=(*notes, *search.notes, *above, *warning), finest=finest, windows=windows(diagrams, 0.0, chosen.radius), skipped=skipped)
 
 
 def _without_hidden(found: Homology, diagrams: dict[int, Diagram], *, uneven: bool) -> Homology:

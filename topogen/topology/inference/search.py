@@ -18,7 +18,7 @@ from topogen.topology.inference.mass_bound import MassBound
 from topogen.topology.inference.reconstruction import Reconstruction
 from topogen.topology.inference.rules import SCAN, Rule, plateau_factor, plateau_limit
 from topogen.topology.inference.scale import Scale, bounded_scale, held_out_scale, largest_off_plane_distance
-from topogen.topology.persistence.budget import Budget, estimate_cost
+from topogen.topology.persistence.budget import GIB, Budget, Cost, estimate_cost
 from topogen.topology.persistence.persistence import persistence
 
 __all__ = ["Search"]
@@ -35,7 +35,8 @@ PILOT, PILOT_RATIO = 200, 1.3
 class Search:
     """The choice of landmarks: the split of the cloud, and for each number of them the scale eps and the cost it leads to.
 
-    `notes`, `finest`: where no number of landmarks can decide at a price, what is said of it, and the eps of the most of them.
+    `notes`, `finest`: where no number of landmarks can decide at a price, what is said of it, and the eps of the most of them. `skipped`: where some number
+    could, but costs more than is spent unasked: which, and what it is predicted to cost.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Search:
         self.noise_known = not crossing and (not isinstance(scale, str) or (dim is not None and dim < cloud.shape[1]))
         self.notes: tuple[str, ...] = ()
         self.finest: float | None = None
+        self.skipped = ""
         self.cloud, self.rule, self.asked, self.given = cloud, rule, landmarks, scale
         most = ALPHA_CAP if rule.filtration == "cech" else RIPS_STEPS[-1]
         n, wanted = len(cloud), most if isinstance(landmarks, str) else landmarks
@@ -84,6 +86,7 @@ class Search:
     def fewer(self, chosen: Landmarks, degree: int, budget: Budget) -> tuple[Landmarks, Scale, float | None]:
         """A quarter of the landmarks, with their scale and the end of their filtration."""
         less = self._first(max(FEWEST, len(chosen.indices) // 4))
+        self.skipped = f"{len(chosen.indices)} landmarks exceed the budget, {len(less.indices)} are judged: raise budget= or say landmarks="
         return (less, self._scale(less), None) if self.rule.filtration == "cech" else (less, *self._asked_end(less, degree, budget))
 
     def _scaling_dimension(self) -> float:
@@ -138,6 +141,8 @@ class Search:
             affordable = [o for o in ends if o[2] <= 0.95 * death and self._seconds(o[0].points, degree, o[2], budget) <= RIPS_SECONDS]
             if affordable:
                 return affordable[-1]
+            if ends:
+                self.skipped = _told(len(ends[0][0].indices), self._cost(ends[0][0].points, degree, ends[0][2]), "costs more than is spent unasked")
         self.finest = options[-1][1].eps
         chosen, scale = options[0]
         return chosen, scale, plateau_factor(self.known) * scale.eps
@@ -169,9 +174,19 @@ class Search:
             return scale, full
         return scale, plateau_factor(self.known) * scale.eps * 1.001
 
+    def _cost(self, points: Tensor, degree: int, end: float) -> Cost:
+        """What these landmarks are predicted to cost up to radius `end`, before edge collapse."""
+        return estimate_cost(len(points), points.shape[1], degree, end, points, "rips")
+
     def _seconds(self, points: Tensor, degree: int, end: float, budget: Budget) -> float:
         """Rough seconds for both fields; infinite above the budget. Edge collapse saves columns up to dimension 2, hardly above."""
         edges = estimate_cost(len(points), points.shape[1], 1, end, points, "rips")
         if not budget.allows(edges):
             return float("inf")
         return edges.seconds_rough * (1 if self.rough_dim < 2.5 else 3 if degree < 2 else 100)
+
+
+def _told(landmarks: int, cost: Cost, why: str) -> str:
+    """What was left out for its cost, and the option that takes it all the same."""
+    predicted = f"{cost.simplices:.2g} simplices, {cost.bytes / GIB:.2g} GiB, some {cost.seconds_rough:.2g} s"
+    return f"a look at {landmarks} landmarks was left out, since it {why} (predicted: {predicted} before edges are collapsed): landmarks={landmarks} takes it"

@@ -36,7 +36,8 @@ EXAMPLES = 10
 @dataclass(frozen=True)
 class GhostAudit:
     """Of `starts` uniform starts `ghosts` converged farther than `threshold` (data units) from the data, `unconverged` did not converge and `outside`
-    landed beyond the gate; `share` = ghosts / starts with its 95 % Wilson `interval`, `examples` (k, D) up to ten ghosts, the farthest first."""
+    landed beyond the gate; `share` = ghosts / starts with its 95 % Wilson `interval`, `examples` (k, D) up to ten ghosts, the farthest first; `landed` (m, D):
+    where starts converged within the gate, the nearest to the data first."""
 
     starts: int
     ghosts: int
@@ -46,6 +47,7 @@ class GhostAudit:
     interval: tuple[float, float]
     threshold: float
     examples: Tensor
+    landed: Tensor
 
 
 def audit(manifold: Manifold, points: Tensor, *, n_starts: int = 10_000, generator: torch.Generator | None = None) -> GhostAudit:
@@ -65,9 +67,11 @@ def audit(manifold: Manifold, points: Tensor, *, n_starts: int = 10_000, generat
     distance = nearest_distance(landed[inside], cloud)
     far = distance > threshold
     ghosts = int(far.sum())
-    order = distance[far].argsort(descending=True)[:EXAMPLES]
+    order = distance.argsort()
     counts = (n_starts, ghosts, n_starts - len(landed), int((~inside).sum()))
-    return GhostAudit(*counts, ghosts / n_starts, wilson_interval(ghosts, n_starts), threshold, landed[inside][far][order])
+    sorted_landings = landed[inside][order]
+    examples = sorted_landings[len(order) - ghosts :].flip(0)[:EXAMPLES]
+    return GhostAudit(*counts, ghosts / n_starts, wilson_interval(ghosts, n_starts), threshold, examples, sorted_landings)
 
 
 def held_out_radius(points: Tensor, generator: torch.Generator | None = None) -> float:

@@ -62,14 +62,14 @@ class Budget:
         return cost.bytes <= self.max_bytes and (self.max_seconds is None or cost.seconds_rough <= self.max_seconds)
 
     def check(self, cost: Cost, what: str) -> None:
-        """Raise BudgetExceeded, with the prediction and three ways out, if the cost is above the budget."""
+        """Raise BudgetExceeded, with the prediction and ways out, if the cost is above the budget."""
         if self.allows(cost):
             return
         seconds = "" if self.max_seconds is None else f" and {self.max_seconds:.3g} s"
         raise BudgetExceeded(
             f"{what}: predicted {cost.simplices:.2g} simplices, {cost.bytes / GIB:.3g} GiB, some {cost.seconds_rough:.2g} s;"
             f" the budget is {self.max_bytes / GIB:.3g} GiB{seconds}."
-            " Ways out: fewer landmarks, a smaller threshold, or a larger budget=Budget(max_bytes=..., max_seconds=...)"
+            " Ways out: a smaller landmarks= or threshold, or a larger budget="
         )
 
 

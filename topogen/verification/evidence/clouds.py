@@ -73,11 +73,13 @@ def cloud_evidence(
     scale: float | None = None,
     density_ratio: float | None = None,
     level: float = LEVEL,
+    landmarks: int | None = None,
     budget: Budget | None = None,
     generator: torch.Generator | None = None,
     inspection: Inspected | None = None,
 ) -> BettiEvidence:
-    """The side called `name` of a cloud (n, D), by persistent homology in its affine hull at the noise level; `scale` and `density_ratio` as in `homology`.
+    """The side called `name` of a cloud (n, D), by persistent homology in its affine hull at the noise level; `scale`, `density_ratio` and `landmarks` (None:
+    as many as are cheap) as in `homology`.
 
     `level`: confidence of the side as a whole, shared by the looks that are taken.
 
@@ -88,9 +90,10 @@ def cloud_evidence(
     points = by_radius(distinct_rows(_without(cloud, stray)))
     drawn = dependence(cloud)
     density_ratio = None if drawn.found else density_ratio
-    asked = None if any(given is not None for given in (closed, scale, density_ratio)) else _taken_over(inspection, points, dim, fields)
+    asked = None if any(given is not None for given in (closed, scale, density_ratio, landmarks)) else _taken_over(inspection, points, dim, fields)
     read = _read(points, dim, closed, generator) if asked is None else _inspected(asked, points, estimated=dim is None)
     stated: dict[str, Any] = {"scale": "auto" if scale is None else scale, "density_ratio": density_ratio, "level": each(level, LOOKS)}
+    stated["landmarks"] = "auto" if landmarks is None else landmarks
     judge: Callable[..., Homology] = functools.partial(homology, dim=read.dim, fields=fields, budget=budget, generator=generator, **stated)
     found = judge(read.inside, closed=read.closed, crossing=bool(read.strata)) if asked is None else _over(asked.homology, fields)
     if closed is None and read.closed and "closed set" in found.reason:

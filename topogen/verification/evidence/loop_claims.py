@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from topogen.errors import BudgetExceeded
 from topogen.topology.inference.significance import significance
 from topogen.topology.persistence.budget import Budget
 from topogen.topology.persistence.persistence import persistence
@@ -22,9 +23,14 @@ MOST = 400
 
 
 def loops_claim(name: str, points: Tensor, budget: Budget | None, generator: torch.Generator | None) -> tuple[Claim, ...]:
-    """How many loops of a cloud (n, D) are longer than noise makes them, with the radii of the longest; no claim where that cannot be tested."""
+    """How many loops of a cloud (n, D) are longer than noise makes them, with the radii of the longest; no claim where that cannot be tested, an
+    undecided one where it is above the budget."""
     some = points[torch.randperm(len(points), generator=generator)[:MOST]]
-    found = significance(persistence(some, max_degree=1, fields=(2,), engine="rips", budget=budget)[2], 1)
+    try:
+        diagram = persistence(some, max_degree=1, fields=(2,), engine="rips", budget=budget)[2]
+    except BudgetExceeded as error:
+        return (make_claim("loops", f"{name}: loops that noise does not explain were not looked for", None, f"left out for its cost: {error}"),)
+    found = significance(diagram, 1)
     if found.count is None:
         return ()
     plural = "loop" if found.count == 1 else "loops"

@@ -8,6 +8,7 @@ kept residual, ghosts (sheets of the zero set far from the data), distances to t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,16 +17,18 @@ import torch
 from torch import Tensor
 
 from topogen.errors import TopogenError
+from topogen.geometry.clouds.dimension import affine_hull
 from topogen.manifolds.base import Manifold
 from topogen.topology.inference.duality import orientability
 from topogen.topology.inference.homology import LEVEL, Homology, homology
 from topogen.topology.inference.mass_bound import uniform_ratio
+from topogen.topology.level_sets.spurious_components import GhostAudit, audit
 from topogen.topology.persistence.budget import Budget
 from topogen.verification.claims import make_claim
 from topogen.verification.dimension_certificate import dimension_certificate
-from topogen.verification.distances import distances_to, samples_to_data, to_manifold
+from topogen.verification.distances import nearest_on, samples_to_data, to_manifold
 from topogen.verification.evidence.betti_evidence import BettiEvidence, estimated_instead, evidence_of_homology
-from topogen.verification.evidence.fidelity import Fidelity, fidelity, moved_by_noise
+from topogen.verification.evidence.fidelity import Fidelity, ProjectedData, fidelity, seen_noise
 from topogen.verification.evidence.inputs import ManifoldInput
 from topogen.verification.shares import exceeds, share_bounds
 from topogen.verification.verdict import Claim, each
@@ -36,6 +39,7 @@ FIRST, MOST = 10_000, 50_000
 # the number of samples at least doubles from FIRST to MOST
 LOOKS = 4
 CERTIFIED = 2_000
+LANDED = 1_000
 GHOST_SHARE = 0.005
 FALLING = 0.93
 ROOM = 1.2
@@ -57,14 +61,17 @@ def sampled_evidence(
     generator: torch.Generator,
     say: Callable[[str], None],
     level: float = LEVEL,
+    landmarks: int | None = None,
 ) -> tuple[BettiEvidence, Tensor]:
-    """The side of a manifold by the homology of samples, and the samples (n, D); `n_samples` fixes their number. `level`: confidence of the side."""
+    """The side of a manifold by the homology of samples, and the samples (n, D); `n_samples` fixes their number, `landmarks` that of those which carry the
+    filtration. `level`: confidence of the side."""
     samples = subject.draw(n_samples or FIRST, generator)
-    found = _homology(subject, samples, fields, budget, generator, say, level)
+    judge = functools.partial(_homology, subject, fields=fields, budget=budget, generator=generator, say=say, landmarks=landmarks)
+    found = judge(samples, level=level)
     while n_samples is None and len(samples) < MOST and _wants_more(found):
         more = subject.draw(_asked(found, len(samples), subject.manifold.dim) - len(samples), generator)
         samples, before = torch.cat([samples, more]), found
-        found = _better(before, _homology(subject, samples, fields, budget, generator, say, level))
+        found = _better(before, judge(samples, level=level))
         if found.scale > FALLING * before.scale:
             break
     dim = subject.manifold.dim
@@ -73,7 +80,7 @@ def sampled_evidence(
     assumed = {"dim": dim, "closed": subject.closed, "orientable": known, "assumption": covered}
     side = evidence_of_homology("subject", found, subject.manifold.ambient_dim, **assumed)  # type: ignore[arg-type]
     if not side.decided:
-        again = _homology(subject, samples, fields, budget, generator, say, None)
+        again = judge(samples, level=None)
         side = estimated_instead(side, evidence_of_homology("subject", again, subject.manifold.ambient_dim, **assumed))  # type: ignore[arg-type]
     return replace(side, manifold=True), samples
 
@@ -83,27 +90,54 @@ def claims_about(
 ) -> tuple[list[Claim], Fidelity | None]:
     """Claims beside the verdict about a manifold, its samples (n, D) and the data (m, D), and its fidelity to these."""
     claims, faithful = [], None
-    manifold = subject.ground
+    manifold, landed = subject.ground, samples[:0]
     if manifold.constraint is not None:
         say(f"dimension certificate at {min(CERTIFIED, len(samples))} samples")
-        certificate = dimension_certificate(manifold, samples[:CERTIFIED])
+        certificate, blended = dimension_certificate(manifold, samples[:CERTIFIED]), hasattr(manifold.constraint, "covered")
         # Blended sheets have their rank by construction: a spectrum that could not be another certifies nothing.
-        claims += [] if hasattr(manifold.constraint, "covered") else [certificate.to_claim()]
+        claims += [] if blended else [certificate.to_claim()]
         claims.append(_residual(certificate.kept_residual, manifold.tolerance(torch.float64), certificate.count))
         if subject.points is not None:
             say("ghost audit")
-            claims.append(_ghosts(manifold, subject.points, generator))
+            found = audit(manifold, subject.points, generator=generator)
+            claims.append(_ghosts(found))
+            # Blended sheets have no zeros outside of their supports, and where their starts lie is no box whose shares would tell.
+            landed = _landed(found) if manifold is subject.manifold and not blended else landed
     whole = subject.placed or manifold
     if against is not None and against.shape[1] == whole.ambient_dim:
         say("distances to the data")
-        drawn, data = _alike(subject, samples, against)
-        distance = distances_to(whole, against)
-        claims += [to_manifold(distance), samples_to_data(drawn, data)]
-        faithful = fidelity(subject.manifold, samples, drawn, data, distance, moved_by_noise(against, whole, generator))
+        own = torch.cat([landed, samples])
+        drawn, points = _alike(subject, own, against)
+        data = _projected(whole, against, points)
+        claims += [to_manifold(data.distance), samples_to_data(drawn[len(landed) :], points)]
+        claims += _room(subject, against)
+        faithful = fidelity(subject.manifold, own, drawn, len(landed), data, seen_noise(against, whole, generator))
     if not subject.closed:
         claims.append(make_claim("boundary", "the manifold has a boundary (samples stay where the data are)", True))
     say("volume")
     return [*claims, _volume(subject)], faithful
+
+
+def _room(subject: ManifoldInput, against: Tensor) -> tuple[Claim, ...]:
+    """The failing claim that data (m, D) leave room for the manifold that was learned from them: none where their affine hull has more dimensions."""
+    hull, dim = affine_hull(against).dim, subject.manifold.dim
+    if not subject.model or dim < hull:
+        return ()
+    bound = f"the data fill their {hull}-dimensional affine hull: there is no lower-dimensional manifold to learn in it"
+    return (make_claim("room", f"the data do not fill their affine hull of dimension {hull}", False, bound, evidence={"dim": dim, "hull": hull}),)
+
+
+def _projected(whole: Manifold, against: Tensor, points: Tensor) -> ProjectedData:
+    """The data (m, D), called `points` (m, D') in common coordinates, and how they lie to the manifold in all coordinates."""
+    near, distance = nearest_on(whole, against)
+    feet = whole.coordinates(near).masked_fill(~distance.isfinite()[:, None], torch.inf)
+    return ProjectedData(points, whole.coordinates(against), feet, distance)
+
+
+def _landed(found: GhostAudit) -> Tensor:
+    """Where starts ended on the manifold (k, D), those far from the data first among them, without as many ghosts as are allowed."""
+    counted = len(found.landed) - min(found.ghosts, int(GHOST_SHARE * found.starts))
+    return found.landed[max(0, counted - LANDED) : counted]
 
 
 def _alike(subject: ManifoldInput, samples: Tensor, against: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,16 +150,19 @@ def _alike(subject: ManifoldInput, samples: Tensor, against: Tensor) -> tuple[Te
 def _homology(
     subject: ManifoldInput,
     samples: Tensor,
+    *,
     fields: Sequence[int],
     budget: Budget | None,
     generator: torch.Generator,
     say: Callable[[str], None],
     level: float | None,
+    landmarks: int | None,
 ) -> Homology:
     """Of samples whose density ratio is known, since they are uniform; `level` None: at an estimated scale."""
     say(f"homology of {len(samples)} samples")
     dim, closed = subject.manifold.dim, subject.closed
     stated: dict[str, Any] = {} if level is None else {"density_ratio": uniform_ratio(dim, closed=closed), "level": each(level, LOOKS)}
+    stated["landmarks"] = "auto" if landmarks is None else landmarks
     return homology(samples, dim=dim, fields=fields, closed=closed, orientable=subject.orientable, budget=budget, generator=generator, **stated)
 
 
@@ -152,10 +189,7 @@ def _residual(largest: float, tolerance: float, count: int) -> Claim:
     return make_claim("kept residual", text, largest <= tolerance, f"tolerance {tolerance:.2g}", evidence={"kept_residual": largest, "tolerance": tolerance})
 
 
-def _ghosts(manifold: Manifold, points: Tensor, generator: torch.Generator) -> Claim:
-    from topogen.topology.level_sets.spurious_components import audit
-
-    found = audit(manifold, points, generator=generator)
+def _ghosts(found: GhostAudit) -> Claim:
     text = f"ghosts: {found.share:.2%} of {found.starts} starts end on sheets far from the data, {found.unconverged} did not converge"
     evidence = {"starts": found.starts, "ghosts": found.ghosts, "unconverged": found.unconverged, "share": found.share}
     low, high = share_bounds(found.ghosts, found.starts)
