@@ -152,3 +152,15 @@ def test_house_is_one_page_and_names_every_room():
 def _only_typing(path: pathlib.Path) -> bool:
     """Files of the command import inside `if TYPE_CHECKING`, which never runs."""
     return "TYPE_CHECKING" in path.read_text(encoding="utf-8") and path.name == "arguments.py"
+
+
+TESTS = pathlib.Path(__file__).parent
+SLOW = (TESTS / "slow.txt").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("file", sorted({line.split("::")[0] for line in SLOW}))
+def test_slow_tests_that_are_listed_exist(file):
+    named = {line.split("::")[-1].split("[")[0] for line in SLOW if line.startswith(f"{file}::")}
+    laws = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "testing").glob("*.py"))
+    text = (TESTS.parent / file).read_text(encoding="utf-8") + laws
+    assert not {name for name in named if f"def {name}(" not in text}
