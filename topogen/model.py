@@ -207,7 +207,7 @@ def fit(
     file = None if checkpoint is None else Path(checkpoint)
     if isinstance(kind, Manifold):
         _check_dimension("density", entry, kind.dim, "density='energy'")
-        fitted = _given(cloud, kind, entry)
+        fitted = _given(cloud, kind)
     else:
         inspection = inspect(cloud, dim=dim, generator=generator) if inspection is None else inspection
         _check_dimension("density", entry, inspection.dim, "density='energy'")
@@ -252,14 +252,14 @@ def _fitted_in_hull(kind: ManifoldKind, cloud: Tensor, found: Inspection, closed
     return FittedManifold(manifold, manifold.embedded(inner.anchors), (note, *inner.notes, uniform), inner.training)
 
 
-def _given(cloud: Tensor, manifold: Manifold, density: Density) -> FittedManifold:
+def _given(cloud: Tensor, manifold: Manifold) -> FittedManifold:
     if cloud.shape[1] != manifold.ambient_dim:
         raise InvalidInputError(f"manifold: {manifold!r} lies in R^{manifold.ambient_dim}, the points in R^{cloud.shape[1]}")
     projection = manifold.project(cloud)
     anchors = projection.points[projection.converged].detach()
     if len(anchors) < manifold.dim + 2:
         raise InvalidInputError(f"manifold: only {len(anchors)} of {len(cloud)} points project onto {manifold!r}")
-    return FittedManifold(manifold, anchors, (f"manifold: given; density: {density.name}",))
+    return FittedManifold(manifold, anchors, ("manifold: given",))
 
 
 def _chosen(manifold: str | Manifold) -> tuple[str, ...]:

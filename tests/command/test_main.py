@@ -516,3 +516,17 @@ def test_same_seed_same_model(tmp_path, cloud):
         assert main(["fit", cloud, "-o", str(tmp_path / name), "--steps", "20", "--seed", "5", "--quiet"]) == 0
     contents = [{file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("first", "second")]
     assert contents[0] == contents[1] and len(contents[0]) == 2
+
+
+def test_score_compares_models_and_refuses_what_it_cannot(home, capsys):
+    other = home / "other"
+    points = topogen.points.read(home / "circle.npy")
+    topogen.fit(points, density="charts", seed=1, quiet=True).save(other)
+    assert main(["score", str(home / "model"), str(other), str(home / "circle.npy"), "--json", "--quiet"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["scored"] == 300 and {row["model"] for row in document["models"]} == {str(home / "model"), str(other)}
+    assert document["models"][0]["behind"]["value"] == 0 <= document["models"][1]["behind"]["value"]
+    assert main(["score", str(home / "model"), str(other), str(home / "circle.npy"), "-o", str(home / "s.csv"), "--quiet"]) == 3
+    assert "one model" in capsys.readouterr().err
+    assert main(["score", str(home / "model"), str(home / "model"), str(home / "circle.npy"), "--quiet"]) == 3
+    assert "twice" in capsys.readouterr().err

@@ -147,7 +147,7 @@ def test_broken_entry_points_are_named_and_left_out(tmp_path, monkeypatch):
             names = set(DENSITIES)
         said = "\n".join(str(warning.message) for warning in caught)
         assert "broken = nowhere_at_all:ENTRY cannot be imported" in said and "wrong = exponential_tilt:POOL is int" in said
-        assert {"uniform", "energy", "charts", "diffusion", "flow", "tilt"} >= names >= {"uniform", "flow"}
+        assert {"uniform", "energy", "charts", "flows", "diffusion", "flow", "tilt"} >= names >= {"uniform", "flow"}
         assert "uniform" in str(DENSITIES["uniform"].fit.__module__)
     finally:
         monkeypatch.undo()

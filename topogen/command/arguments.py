@@ -196,7 +196,7 @@ def _learning(verb: argparse.ArgumentParser) -> None:
         "--density", type=_density_name, default="auto", metavar="NAME", help="what is learned on the manifold; densities are listed below (default: auto)"
     )
     verb.add_argument("--constraint", choices=("auto", "local", "neural"), default="auto", help="how the constraint is learned (default: auto)")
-    verb.add_argument("--density-steps", type=_positive, metavar="N", help="training steps of a diffusion or flow (default 8000) or of flows (default 800)")
+    verb.add_argument("--density-steps", type=_positive, metavar="N", help="training steps of a diffusion or flow (default 8000) or of flows (default 1500)")
     verb.add_argument("--budget-seconds", type=_positive_number, metavar="S", help="for the choice of density auto, as predicted on one core (default 120)")
     verb.add_argument("--closed", action="store_true", help="the manifold has no boundary; where data are missing there are gaps")
     verb.add_argument("--steps", type=_positive, help="training steps of a network (default 3000, 1500 for noisy points)")

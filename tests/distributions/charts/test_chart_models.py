@@ -169,7 +169,7 @@ def test_wrong_arguments_are_named(folder, capsys):
         topogen.fit(north(50), manifold=Sphere(), density="chart")
     with pytest.raises(InvalidInputError, match="at least 20"):
         topogen.fit(north(12), manifold=Sphere(), density="charts")
-    assert main(["fit", f"{folder}/arc.npy", "-o", f"{folder}/x", "--density", "flows"]) == 2
+    assert main(["fit", f"{folder}/arc.npy", "-o", f"{folder}/x", "--density", "flowers"]) == 2
     assert "invalid choice" in capsys.readouterr().err
 
 

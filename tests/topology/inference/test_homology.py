@@ -167,7 +167,7 @@ def test_refuses_few_points_and_nan() -> None:
 
 
 def test_budget_is_respected() -> None:
-    with pytest.raises(BudgetExceeded, match="fewer landmarks"):
+    with pytest.raises(BudgetExceeded, match="smaller landmarks="):
         homology(sphere(5000, 2), dim=2, budget=Budget(max_bytes=100_000))
 
 

@@ -207,7 +207,7 @@ def _with_flows(
     weights = weights_after(schedule, _table(prepared, prepared.part != 0), neighbours_of(charts.centre, charts.radius))
     flow = BallFlow(charts.count, charts.dim, power=prepared.power, generator=generator)
     cover, learned = mixture.atlas.points, prepared.points[prepared.part != 0]
-    even, _ = train_flow(_pairs(mixture, cover), len(cover), mixture.weights, flow, settings=WARM_UP, decay=0.0, generator=generator, quiet=quiet)
+    even, _ = train_flow(_pairs(mixture, cover), len(cover), mixture.weights, flow, settings=WARM_UP, decay=0.0, even=True, generator=generator, quiet=quiet)
     mixed, training = train_flow(_pairs(mixture, learned), len(learned), even, flow, settings=settings, generator=generator, checkpoint=checkpoint, quiet=quiet)
     kept, error = kept_shares(mixture.atlas, flow, generator)
     flowing = ChartMixture(mixture.atlas, mixed, base=flow, kept=kept, kept_error=error)

@@ -3,9 +3,9 @@
     minimise  -1/n sum_i log sum_k pi_k q_k(e_k(x_i) / rho_k) |det A_k(x_i)| rho_k^-d  +  lambda |theta - theta_0|^2       over pi and theta
 
 Which charts hold a point, its coordinates there and |det A| do not depend on pi or theta: they are computed once. The likelihood of the mixture is that of the
-sum, so responsibilities need no step of their own. Mass that a chart would put off M is not in the sum and can only lower it.
-A first training brings the mixture to the uniform density, from as many points as one likes, and lambda then holds theta back from leaving the weights found
-there: what the data do not say stays even.
+sum, so responsibilities need no step of their own. Mass that a chart would put off M is not in the sum and can only lower it. A first training, on points that
+cover M, brings the mixture to the uniform density by the variance of log p, which no sampling noise disturbs; lambda then holds theta back from leaving the
+weights theta_0 found there: what the data do not say stays even.
 Durkan, Bekasov, Murray, Papamakarios (2019), Neural spline flows.
 """
 
@@ -26,8 +26,8 @@ from topogen.training.trainer import EarlyStopping, Settings, TrainingReport, Tr
 
 __all__ = ["DEFAULTS", "WARM_UP", "Pairs", "train_flow"]
 
-WARM_UP = Settings(steps=600, batch_size=512, rate=5e-3, held_out=0.05, measure_every=50)
-DEFAULTS = Settings(steps=800, batch_size=512, rate=1e-3, held_out=0.1, measure_every=25)
+WARM_UP = Settings(steps=800, batch_size=512, rate=3e-3, held_out=0.0, measure_every=100)
+DEFAULTS = Settings(steps=1500, batch_size=512, rate=1e-3, held_out=0.1, measure_every=25)
 DECAY = 1e-3
 
 
@@ -48,6 +48,7 @@ def train_flow(
     *,
     settings: Settings | None = None,
     decay: float = DECAY,
+    even: bool = False,
     generator: torch.Generator | None = None,
     checkpoint: Path | None = None,
     quiet: bool = False,
@@ -56,17 +57,20 @@ def train_flow(
 
     The flow ends in float64, frozen.
 
-    A share `settings.held_out` of the n points is held out for stopping. Raises DivergenceError when training fails.
+    A share `settings.held_out` of the n points is held out for stopping; with none all steps are taken, and pi and theta are the last. With `even` the points
+    only tell where M is, and log p is made as constant there as it can be. Raises DivergenceError when training fails.
     """
     flow.float().requires_grad_(True)
-    learner = _Learner(pairs, n, weights, flow, decay)
+    learner = _Learner(pairs, n, weights, flow, decay, even)
     best = _KeepBest(learner)
     settings = (settings or Settings()).filled(DEFAULTS)
+    stops = [best, EarlyStopping(patience=8, margin=1e-4, after=0.2)] if settings.held_out else []
     report = train(
-        learner, torch.arange(n).unsqueeze(1), settings, generator=generator, callbacks=[best, EarlyStopping(patience=8, margin=1e-4, after=0.2)],
-        optimiser=Soap, checkpoint=checkpoint, label="charts", quiet=quiet,
+        learner, torch.arange(n).unsqueeze(1), settings, generator=generator, callbacks=stops, optimiser=Soap, checkpoint=checkpoint, label="charts",
+        quiet=quiet,
     )  # fmt: skip
-    best.restore()
+    if stops:
+        best.restore()
     flow.double().requires_grad_(False)
     return torch.softmax(learner.logits.detach().double(), 0), report
 
@@ -74,9 +78,9 @@ def train_flow(
 class _Learner(nn.Module):
     """The objective above; a row is the number of a point."""
 
-    def __init__(self, pairs: Pairs, n: int, weights: Tensor, flow: BallFlow, decay: float) -> None:
+    def __init__(self, pairs: Pairs, n: int, weights: Tensor, flow: BallFlow, decay: float, even: bool) -> None:
         super().__init__()
-        self.flow, self.decay = flow, decay
+        self.flow, self.decay, self.even = flow, decay, even
         self.logits = nn.Parameter(weights.clamp_min(1e-12).log().float())
         self.pairs = Pairs(pairs.row, pairs.chart, pairs.w.float(), pairs.rest.float())
         self.slots = _slots(pairs.row, n)
@@ -90,7 +94,8 @@ class _Learner(nn.Module):
         chart = self.pairs.chart[at]
         logs = self.flow.log_density(chart, self.pairs.w[at]) + self.pairs.rest[at] + torch.log_softmax(self.logits, 0)[chart]
         penalty = sum(((p - q).square().sum() for p, q in zip(self.flow.networks.parameters(), self.start, strict=True)), logs.new_zeros(()))
-        return -log_sum_by_row(logs, row, len(points)).mean() + self.decay * penalty
+        density = log_sum_by_row(logs, row, len(points))
+        return (density.var() if self.even else -density.mean()) + self.decay * penalty
 
 
 class _KeepBest:

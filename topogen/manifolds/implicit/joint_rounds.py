@@ -33,6 +33,7 @@ _ROUGH, _FAR = 1e-3, 100.0
 # A long first move shrinks with its square, which promises a faster rate than the later ones keep: theirs is the change of H since the first round, which
 # grows with the distance from M; this much per unit of it.
 _LEAST_RATE = 0.1
+_SURE = 0.1
 _ROUNDS = 12
 # Numbers in the points taken at a time: enough to hide what a call costs, few enough to keep their tangents near the processor.
 _CHUNK = 4096
@@ -93,9 +94,9 @@ class _Rounds:
         move, slope = _moves(at, x - z, turn)
         length = move.norm(dim=1)
         arrived = (at.frame.distance <= how.tolerance) & (slope.norm(dim=1) <= FOOT_TOLERANCE * how.scale)
-        # Moves that shrink at the rate seen leave less than |move| rate.
+        # Moves that shrink at the rate seen leave less than |move| rate; a rate is seen once, so that a tenth of the tolerance is asked for.
         rate = torch.maximum(length / last, _LEAST_RATE / how.scale * (x - z).norm(dim=1)).clamp(max=1.0)
-        ended = arrived | (length * rate <= FOOT_TOLERANCE * how.scale)
+        ended = arrived | (length * rate <= _SURE * FOOT_TOLERANCE * how.scale)
         moved = z + clipped(move, how.max_step)
         left = torch.where(ended, self._residual(moved, at, move), torch.inf) if bool(ended.any()) else residual
         return (moved, left, length, turn), ~(left <= how.tolerance) & torch.isfinite(length)
