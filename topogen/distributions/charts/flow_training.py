@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from topogen.distributions.charts.ball_flow import BallFlow
 from topogen.distributions.charts.chart_mixture import log_sum_by_row
 from topogen.training.soap import Soap
-from topogen.training.trainer import EarlyStopping, Settings, TrainingReport, TrainingState, train
+from topogen.training.trainer import Callback, EarlyStopping, Settings, TrainingReport, TrainingState, train
 
 __all__ = ["DEFAULTS", "WARM_UP", "Pairs", "train_flow"]
 
@@ -64,7 +64,7 @@ def train_flow(
     learner = _Learner(pairs, n, weights, flow, decay, even)
     best = _KeepBest(learner)
     settings = (settings or Settings()).filled(DEFAULTS)
-    stops = [best, EarlyStopping(patience=8, margin=1e-4, after=0.2)] if settings.held_out else []
+    stops: list[Callback] = [best, EarlyStopping(patience=8, margin=1e-4, after=0.2)] if settings.held_out else []
     report = train(
         learner, torch.arange(n).unsqueeze(1), settings, generator=generator, callbacks=stops, optimiser=Soap, checkpoint=checkpoint, label="charts",
         quiet=quiet,
