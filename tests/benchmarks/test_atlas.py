@@ -74,9 +74,9 @@ def test_atlas_of_a_learned_shape(name, seed):
 
 def measure_discs(name: str, seed: int) -> Row:
     shape = shapes.get(name)
-    samples = shape.sample(8000, generator=seeded(seed))
+    samples = shape.sample(20_000, generator=seeded(seed))
     start = time.process_time()
-    found = disc_atlas(samples, shape, generator=seeded(seed), quiet=True)
+    found = disc_atlas(samples, shape)
     seconds = time.process_time() - start
     volume = Uniform(found.atlas, generator=seeded(seed)).volume
     return {
@@ -95,7 +95,7 @@ def measure_discs(name: str, seed: int) -> Row:
 def test_discs(name, seed):
     found = row("discs", f"{name}-{seed}", lambda: measure_discs(name, seed))
     print("\n" + markdown([found], tuple(found)))
-    assert found["charts"] <= 3 * found["least_possible"]
+    assert found["charts"] <= 2 * found["least_possible"] + 1
 
 
 def measure_own(name: str, seed: int) -> Row:
