@@ -4,7 +4,6 @@ from topogen.manifolds import shapes
 from topogen.manifolds.adapter import adapt
 from topogen.manifolds.arithmetic import Union, intersection, meeting_points
 from topogen.manifolds.atlas.atlas import Atlas
-from topogen.manifolds.atlas.flow_charts import FlowCharts
 from topogen.manifolds.atlas.graph_charts import Charts, GraphCharts
 from topogen.manifolds.atlas.laplacian import eigenfunctions
 from topogen.manifolds.base import Manifold, Projection
@@ -17,7 +16,6 @@ from topogen.manifolds.local_polynomial import LocalPolynomialManifold, fit_loca
 __all__ = [
     "Atlas",
     "Charts",
-    "FlowCharts",
     "Gate",
     "GeodesicSolver",
     "GraphCharts",

@@ -9,9 +9,8 @@ Where M is known otherwise (an implicit manifold), only e_k is used, restricted 
 then all charts describe the same set. G and the volume element are exact, by d forward-mode products; no stochastic log-determinants.
 
 `GraphCharts`: x = c_k + T_k z + N_k f_k(z), a tangent frame with a polynomial normal height, e_k(x) = T_k^t (x - c_k).
-`FlowCharts` (`manifolds.atlas.flow_charts`): a frame and a smooth affine coupling flow h_k of R^D, g_k(z) = h_k(z, 0), for patches that are no graph.
 `BlendedCharts` (`manifolds.atlas.blended_charts`): large patches of a shared sheet, without sheets of their own.
-do Carmo (1992), Riemannian Geometry; Brehmer, Cranmer (2020), Flows for simultaneous manifold learning and density estimation.
+do Carmo (1992), Riemannian Geometry.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from torch import Tensor
 from topogen.errors import NotSupportedError
 from topogen.manifolds.atlas.atlas import Atlas
 from topogen.manifolds.atlas.blended_charts import BlendedCharts
-from topogen.manifolds.atlas.flow_charts import FlowCharts
 from topogen.manifolds.atlas.graph_charts import Charts, GraphCharts
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.implicit.boundary_gate import Gate
@@ -44,20 +43,14 @@ def build_cover(config: Mapping[str, Any], tensors: Mapping[str, Tensor], sheet:
 def _chart_sizes(charts: Charts) -> dict[str, Any]:
     if isinstance(charts, GraphCharts):
         return {"kind": "graph", "degree": charts.degree}
-    if isinstance(charts, FlowCharts):
-        return {"kind": "flow", "dim": charts.dim, "layers": charts.layers, "width": charts.width}
     if isinstance(charts, BlendedCharts):
         return {"kind": "blended"}
-    raise NotSupportedError(f"save: charts of type {type(charts).__name__} are not registered; use GraphCharts, FlowCharts or BlendedCharts")
+    raise NotSupportedError(f"save: charts of type {type(charts).__name__} are not registered; use GraphCharts or BlendedCharts")
 
 
 def _build_charts(sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> Charts:
     if sizes["kind"] == "blended":
         return BlendedCharts(**{name: state[name] for name in BLENDED})
-    common = state["centre"], state["tangent" if sizes["kind"] == "graph" else "frame"], state["radius"]
-    if sizes["kind"] == "graph":
-        return GraphCharts(*common, extent=state["extent"], heights=state["heights"], degree=int(sizes["degree"]))
-    layers, width = int(sizes["layers"]), int(sizes["width"])
-    charts = FlowCharts(*common, state["scale"], int(sizes["dim"]), extent=state["extent"], layers=layers, width=width).double()
-    charts.load_state_dict(dict(state))
-    return charts.frozen()
+    if sizes["kind"] != "graph":
+        raise ValueError(f"charts of kind {sizes['kind']!r}")
+    return GraphCharts(state["centre"], state["tangent"], state["radius"], extent=state["extent"], heights=state["heights"], degree=int(sizes["degree"]))
