@@ -34,6 +34,7 @@ SCRIPTS = {
     "diffuse_on_a_bunny.py": "held-out points on the surface:",
     "flow_of_torsion_angles.py": "nats, uniform angles: 3.676 nats",
     "diffuse_earthquakes.py": "nats, uniform on the sphere: 2.531 nats",
+    "flows_on_a_klein_bottle.py": "discs, weights",
 }
 
 
