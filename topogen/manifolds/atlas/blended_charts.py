@@ -62,7 +62,7 @@ class BlendedCharts(Charts):
         for name, number in numbers.items():
             self.register_buffer(name, number.detach().double())
         self.register_buffer("owner", owner.detach())
-        self._trees: tuple[Tree, Tree] | None = None
+        self._trees: tuple[list[tuple[Tree, Tensor]], Tree] | None = None
 
     def encode(self, chart: Tensor, x: Tensor) -> Tensor:
         """The blend (n, d) of the nodes' affine maps at points (n, D); NaN where no node of the chart is near."""
@@ -103,10 +103,15 @@ class BlendedCharts(Charts):
 
     def _near(self, chart: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pairs of a point and a node of its chart whose support holds it: rows (p,), w (p,), z_i + A_i (x - x_i) (p, d), nodes (p,)."""
-        row, node = searched(x, lambda y: pairs_within(self._lifted(chart, y.double(), self._reach), self._search()[0], self.support))
+        row, node = searched(x, lambda y: self._pairs(self._lifted(chart, y.double(), self._reach)))
         offset = x[row] - self.node[node]
         weight = (1 - offset.square().sum(1) / self.support[node].square()).clamp_min(0) ** POWER
         return row, weight, self.value[node] + apply(self.tilt[node], offset), node
+
+    def _pairs(self, lifted: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of points and of nodes whose supports hold them, searched among nodes with supports of about one size at a time."""
+        found = [(row, nodes[near]) for tree, nodes in self._search()[0] for row, near in [pairs_within(lifted, tree, self.support[nodes])]]
+        return torch.cat([row for row, _ in found]), torch.cat([node for _, node in found])
 
     @property
     def _reach(self) -> float:
@@ -116,10 +121,13 @@ class BlendedCharts(Charts):
     def _spread(self) -> float:
         return _APART * float(self.value.norm(dim=1).max())
 
-    def _search(self) -> tuple[Tree, Tree]:
-        """Trees of the nodes and of their coordinates, each chart on a level of its own."""
+    def _search(self) -> tuple[list[tuple[Tree, Tensor]], Tree]:
+        """Trees of the nodes, one for each octave of supports, and of their coordinates; each chart is on a level of its own."""
         if self._trees is None:
-            self._trees = Tree(self._lifted(self.owner, self.node, self._reach)), Tree(self._lifted(self.owner, self.value, self._spread))
+            octave = (self.support / self.support.min()).log2().floor()
+            groups = [(octave == each).nonzero().squeeze(1) for each in torch.unique(octave)]
+            place = self._lifted(self.owner, self.node, self._reach)
+            self._trees = [(Tree(place[rows]), rows) for rows in groups], Tree(self._lifted(self.owner, self.value, self._spread))
         return self._trees
 
     @staticmethod

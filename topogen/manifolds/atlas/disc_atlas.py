@@ -22,7 +22,7 @@ from topogen.geometry.clouds.neighbours import components, nearest, pairs_within
 from topogen.geometry.frames import apply
 from topogen.manifolds.atlas.atlas import Atlas
 from topogen.manifolds.atlas.blended_charts import BlendedCharts, linear_and_quadratic
-from topogen.manifolds.atlas.measured_cover import Cover, measured, probes
+from topogen.manifolds.atlas.measured_cover import GATE_MARGIN, Cover, largest, measured, probes
 from topogen.manifolds.atlas.star_discs import Star, stars
 from topogen.manifolds.base import Manifold
 from topogen.manifolds.local_polynomial import fit_local_polynomials
@@ -203,29 +203,33 @@ def _quadratic(z: Tensor, x: Tensor) -> Tensor:
 
 def _trimmed(charts: BlendedCharts, sheet: Manifold, samples: Tensor) -> BlendedCharts:
     """The charts with balls so small that every z of them has a point of M and one only, as far as probes and samples tell."""
-    some = samples[:: max(1, len(samples) // CHECKED)]
+    some, radius = samples[:: max(1, len(samples) // CHECKED)], charts.radius.clone()
+    suspect = torch.arange(charts.count)
     for _ in range(TRIMS):
-        atlas = measured(charts, samples, sheet).atlas
-        worst = torch.zeros(charts.count, dtype=torch.bool)
-        if sheet.closed:
-            # Where M ends, coordinates without a point are no defect.
-            chart, z = probes(charts)
-            worst[chart[~atlas.decode(chart, z).found]] = True
-        worst[_doubled(atlas, some)] = True
-        if not bool(worst.any()):
+        worst = _failing(charts.trimmed(radius).subset(suspect), sheet, some)
+        if not len(worst):
             break
-        charts = charts.trimmed(torch.where(worst, TRIM * charts.radius, charts.radius))
-    return charts
+        suspect = suspect[worst]
+        radius[suspect] *= TRIM
+    return charts.trimmed(radius)
+
+
+def _failing(charts: BlendedCharts, sheet: Manifold, samples: Tensor) -> Tensor:
+    """The charts (m,) with coordinates that have no point of M, which is no defect where M ends, or with two samples over the same coordinates."""
+    chart, z = probes(charts)
+    x, found = Atlas(charts, sheet, points=samples).decode(chart, z)
+    lost = chart[~found] if sheet.closed else chart[:0]
+    chart, x, z = chart[found], x[found], z[found]
+    tau = GATE_MARGIN * largest(charts.offset(chart, x, z), chart, charts) + 1e-3 * charts.radius
+    return torch.unique(torch.cat([lost, _doubled(Atlas(charts, sheet, tau=tau, points=samples), samples)]))
 
 
 def _left_over(charts: BlendedCharts, samples: Tensor) -> Tensor:
     """Rows of the samples that no chart holds within `HELD` of its radius."""
-    row = torch.arange(len(samples))
-    held = torch.zeros(len(samples), dtype=torch.bool)
-    for k in range(charts.count):
-        z = charts.encode(torch.full_like(row, k), samples)
-        held |= z.norm(dim=1) < HELD * charts.radius[k]
-    return row[~held]
+    row, chart = pairs_within(samples, charts.centre, charts.extent)
+    inside = charts.encode(chart, samples[row]).norm(dim=1) < HELD * charts.radius[chart]
+    held = torch.zeros(len(samples), dtype=torch.bool).index_fill_(0, row[inside], True)
+    return (~held).nonzero().squeeze(1)
 
 
 def _condition(atlas: Atlas) -> float:
