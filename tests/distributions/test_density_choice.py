@@ -10,7 +10,8 @@ from topogen.distributions import DENSITIES, Energy, Uniform
 from topogen.distributions.base import DensityRequest, FittedDensity
 from topogen.distributions.density_choice import choose_density
 from topogen.errors import InvalidInputError
-from topogen.manifolds.shapes import Circle
+from topogen.manifolds import ImplicitManifold
+from topogen.manifolds.shapes import Circle, Sphere
 
 
 @functools.cache
@@ -48,6 +49,13 @@ def test_uniform_data_get_the_uniform_density_and_nothing_else_is_tried():
 def test_few_points_stay_uniform():
     found = choose_density(table(never=(failing, 1.0)), request(cloud(2.0)[:30]))
     assert isinstance(found.distribution, Uniform) and "tell little" in found.notes[-1]
+
+
+def test_a_manifold_that_cannot_be_sampled_cheaply_or_at_all_stays_uniform():
+    four = ImplicitManifold(lambda x: x.square().sum(1, keepdim=True) - 1, 4, 5)
+    points = Sphere(4).sample(200, generator=torch.Generator().manual_seed(5))
+    found = choose_density(table(never=(failing, 1.0)), DensityRequest(points, four, points, torch.Generator().manual_seed(0)))
+    assert isinstance(found.distribution, Uniform) and "above dimension 3" in found.notes[-1]
 
 
 def test_the_right_density_wins_and_what_each_reached_is_said():

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from topogen.distributions.base import Density, DensityRequest, FittedDensity
-from topogen.distributions.uniform.uniform import Uniform
+from topogen.distributions.uniform.uniform import LARGEST_DIMENSION, Uniform
 from topogen.distributions.uniform.uniformity import LEAST_CELLS, PER_CELL, uniformity
 from topogen.errors import TopogenError
 
@@ -70,7 +70,12 @@ def _stays_uniform(plain: FittedDensity, request: DensityRequest) -> str:
     """Why nothing else is tried; "" where the data are not uniform."""
     if len(request.anchors) < LEAST:
         return f"as {len(request.anchors)} points tell little of a density"
-    found = uniformity(request.anchors, cast(Uniform, plain.distribution), request.generator)
+    if request.manifold.dim > LARGEST_DIMENSION and not request.manifold.closed_form:
+        return f"as uniform points are dear above dimension {LARGEST_DIMENSION}; name another density to have it learned"
+    try:
+        found = uniformity(request.anchors, cast(Uniform, plain.distribution), request.generator)
+    except TopogenError as error:
+        return f"as no uniform points could be drawn to compare the data with ({error})"
     if found.p_value < LEVEL:
         return ""
     return f"which the data do not contradict (chi-square on {found.cells} cells, p = {found.p_value:.2g})"
@@ -105,7 +110,7 @@ def _split(request: DensityRequest, generator: torch.Generator) -> tuple[Density
 def _try(entry: Density, seconds: float, request: DensityRequest, held: Tensor) -> _Tried:
     try:
         return _Tried(entry.name, seconds, entry.fit(request).distribution.log_prob(held))
-    except TopogenError as error:
+    except (TopogenError, RuntimeError) as error:  # torch's factorisations fail with the second
         return _Tried(entry.name, seconds, held.new_zeros(0), str(error))
 
 

@@ -196,7 +196,7 @@ def _quadratic(z: Tensor, x: Tensor) -> Tensor:
     unit = z.norm(dim=-1).amax(1)[:, None, None].clamp_min(1e-300)
     design = linear_and_quadratic(z / unit)
     gram = design.mT @ design
-    ridge = 1e-10 * gram.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] * torch.eye(gram.shape[1], dtype=gram.dtype)
+    ridge = 1e-10 * gram.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-12)[:, None, None] * torch.eye(gram.shape[1], dtype=gram.dtype)
     powers = torch.cat([unit.expand(-1, 1, z.shape[2]), unit.square().expand(-1, 1, design.shape[2] - z.shape[2])], -1)
     return (torch.linalg.solve(gram + ridge, design.mT @ x) / powers.mT).mT
 
