@@ -29,8 +29,8 @@ from topogen.manifolds.local_polynomial import fit_local_polynomials
 
 __all__ = ["DiscAtlas", "disc_atlas"]
 
-DEPTH = 0.85
-CANDIDATES, PER_COMPONENT = {1: 8, 2: 24, 3: 24}, 4
+DEPTH = 0.9
+CANDIDATES, PER_COMPONENT = {1: 8, 2: 48, 3: 48}, 4
 TABULATED, COVERED = 8000, 4000
 GRAPH_NEIGHBOURS = 12
 SUPPORT, SEPARATION, COHERENT, UNFIT = 1.3, 0.6, 0.9, 0.5
@@ -109,14 +109,17 @@ class _Stars:
 
 
 def _greedy(stars: list[Star], samples: Tensor, depth: float) -> list[Star]:
-    """Stars that hold all samples within `depth` that any of them does, the most useful first."""
+    """Stars that hold all samples within `depth` that any of them does, the most useful first, and none that the others make idle."""
     held = torch.stack([_depths(each, samples) <= depth for each in stars])
     chosen, open_ = [], held.any(0)
     while bool(open_.any()):
-        best = int((held & open_).sum(1).argmax())
-        chosen.append(stars[best])
-        open_ &= ~held[best]
-    return chosen or stars[:1]
+        chosen.append(int((held & open_).sum(1).argmax()))
+        open_ &= ~held[chosen[-1]]
+    for row in list(chosen):
+        others = [each for each in chosen if each != row]
+        if others and bool((held[others].any(0) == held.any(0)).all()):
+            chosen = others
+    return [stars[row] for row in chosen] or stars[:1]
 
 
 def _depths(found: Star, samples: Tensor) -> Tensor:
