@@ -23,7 +23,7 @@ from topogen.distributions.charts.ball_flow import BallFlow
 from topogen.distributions.charts.chart_mixture import ChartMixture, Components, kept_shares
 from topogen.distributions.charts.expectation_maximisation import DensityTable, Fold, Schedule, best_schedule, neighbours_of, weights_after
 from topogen.distributions.charts.fine_atlas import fine_atlas, folded_share
-from topogen.distributions.charts.flow_training import WARM_UP, Pairs, train_flow
+from topogen.distributions.charts.flow_training import WARM_UP, Pairs, train_flow, weights_for
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.uniform import LARGEST_DIMENSION, Uniform
 from topogen.errors import InvalidInputError
@@ -208,7 +208,9 @@ def _with_flows(
     flow = BallFlow(charts.count, charts.dim, power=prepared.power, generator=generator)
     cover, learned = mixture.atlas.points, prepared.points[prepared.part != 0]
     even, _ = train_flow(_pairs(mixture, cover), len(cover), mixture.weights, flow, settings=WARM_UP, decay=0.0, even=True, generator=generator, quiet=quiet)
-    mixed, training = train_flow(_pairs(mixture, learned), len(learned), even, flow, settings=settings, generator=generator, checkpoint=checkpoint, quiet=quiet)
+    pairs = _pairs(mixture, learned)
+    begin = weights_for(pairs, len(learned), even, flow)
+    mixed, training = train_flow(pairs, len(learned), begin, flow, settings=settings, generator=generator, checkpoint=checkpoint, quiet=quiet)
     kept, error = kept_shares(mixture.atlas, flow, generator)
     flowing = ChartMixture(mixture.atlas, mixed, base=flow, kept=kept, kept_error=error)
     bumps = ChartMixture(mixture.atlas, weights, base=mixture.base, kept=mixture.kept, kept_error=mixture.kept_error)

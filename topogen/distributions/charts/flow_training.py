@@ -24,11 +24,12 @@ from topogen.distributions.charts.chart_mixture import log_sum_by_row
 from topogen.training.soap import Soap
 from topogen.training.trainer import Callback, EarlyStopping, Settings, TrainingReport, TrainingState, train
 
-__all__ = ["DEFAULTS", "WARM_UP", "Pairs", "train_flow"]
+__all__ = ["DEFAULTS", "WARM_UP", "Pairs", "train_flow", "weights_for"]
 
 WARM_UP = Settings(steps=800, batch_size=512, rate=3e-3, held_out=0.0, measure_every=100)
 DEFAULTS = Settings(steps=1500, batch_size=512, rate=1e-3, held_out=0.1, measure_every=25)
 DECAY = 1e-3
+ROUNDS = 20
 
 
 class Pairs(NamedTuple):
@@ -73,6 +74,17 @@ def train_flow(
         best.restore()
     flow.double().requires_grad_(False)
     return torch.softmax(learner.logits.detach().double(), 0), report
+
+
+@torch.no_grad()
+def weights_for(pairs: Pairs, n: int, weights: Tensor, flow: BallFlow, rounds: int = ROUNDS) -> Tensor:
+    """pi (K,) after some rounds of expectation-maximisation from `weights`, the flow as it is: pi_k <- 1/n sum_i pi_k q_k(x_i) / p(x_i)."""
+    density = flow.log_density(pairs.chart, pairs.w) + pairs.rest
+    for _ in range(rounds):
+        logs = density + weights.clamp_min(1e-300).log()[pairs.chart]
+        share = (logs - log_sum_by_row(logs, pairs.row, n)[pairs.row]).exp()
+        weights = torch.zeros_like(weights).index_add(0, pairs.chart, share) / n
+    return weights / weights.sum()
 
 
 class _Learner(nn.Module):
