@@ -195,7 +195,7 @@ class _Run:
             side, samples, beside = self._judged(subject)
         else:
             samples = subject.draw(self.n_samples or FIRST, self.generator)
-        about, faithful = claims_about(subject, samples, data, self.generator, self.say)
+        about, faithful = claims_about(subject, samples, data, self.generator, self.say, self.density_ratio)
         return _Subject(side, samples, [*beside, *about], faithful)
 
     def _judged(self, subject: ManifoldInput) -> tuple[BettiEvidence, Tensor, list[Claim]]:

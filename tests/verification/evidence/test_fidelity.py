@@ -183,22 +183,26 @@ def test_a_ghost_that_no_sample_reaches_is_seen():
 
 
 def test_a_part_without_data_refutes_where_an_independent_draw_would_meet_it():
-    """Half of the sphere has no point: refuted; rows in order along a trajectory refute nothing."""
+    """Half of the sphere has no point: refuted where the density is stated to be even; without, and for rows in order along a trajectory, nothing is."""
     points = Sphere().sample(4000, torch.Generator().manual_seed(0))
     half = points[points[:, 2] > 0]
-    found = verify(sphere_model(1.0), against=half, n_samples=2000)
+    assert verify(sphere_model(1.0), against=half, n_samples=2000).verdict is Verdict.INCONCLUSIVE
+    found = verify(sphere_model(1.0), against=half, n_samples=2000, density_ratio=2.0)
     assert (found.verdict, found.label) == (Verdict.REFUTED, "statistical")
     claim = next(claim for claim in found.claims if claim.text.startswith("the subject lies along"))
-    assert "nowhere below 0.1 of its mean" in claim.assumption
+    assert "at most 2 times the smallest" in claim.assumption
     height = torch.linspace(0, 1, 4000, dtype=torch.float64)
     ring, turn = (1 - height.square()).sqrt(), 120 * height
     path = torch.stack([ring * turn.cos(), ring * turn.sin(), height], 1)
-    assert {claim.label for claim in verify(sphere_model(1.0), against=path, n_samples=2000).claims if claim.key == "fidelity"} == {"heuristic"}
+    along = verify(sphere_model(1.0), against=path, n_samples=2000, density_ratio=2.0)
+    assert {claim.label for claim in along.claims if claim.key == "fidelity"} == {"heuristic"}
+        "heuristic"
+    }
 
 
-@pytest.mark.parametrize("kappa", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("kappa", [1.0, 3.0, 10.0])
 def test_points_that_thin_out_refute_no_true_model(kappa):
-    """Densities that fall to a four-hundredth: none of 60 clouds; the share of refuted true models is below 5 % with 95 % confidence."""
+    """Densities that fall as far as they like, no ratio stated: none of 60 clouds; the share of refuted true models is below 5 % with 95 % confidence."""
     rng, circle = np.random.default_rng(0), get("circle")
     for n in (200, 1000):
         for seed in range(30):

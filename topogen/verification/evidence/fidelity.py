@@ -19,8 +19,9 @@ M is known by samples of it and by where starts all over the box of the data end
 through a torus the first, a bridge, a filled handle or a ghost the second, a handle of the width of the spacing the third.
 
 Two of them refute, where the points are an independent draw. More than 1 % of the points lie farther off M than three times what is explained: no noise of
-three times what is seen does that. Or a share v of M has no point near it, n v / 10 >= 10: where the density is nowhere below a tenth of its mean, ten
-points or more are expected there, and a part of M chosen beforehand is empty with a probability below e^-10.
+three times what is seen does that. Or, where a bound R of the largest over the smallest density is stated, a share v of M has no point near it, n v / R >= 10:
+ten points or more are expected there, and a part of M chosen beforehand is empty with a probability below e^-10. Without a stated bound an empty part keeps
+from CONFIRMED and refutes nothing: the density may be as low there as it likes.
 Federer (1959), Curvature measures, theorem 4.8; Laurent, Massart (2000), Adaptive estimation of a quadratic functional by model selection.
 """
 
@@ -51,7 +52,7 @@ FEW, MANY = 1e-3, 1e-2
 GROSS = 3.0
 ALONG = 2.0
 ONE_IN, NEAREST_OF = 1000.0, 20.0
-THINNEST, EXPECTED = 0.1, 10.0
+EXPECTED = 10.0
 REACH_SAMPLES = 4000
 
 
@@ -90,10 +91,10 @@ class Fidelity:
         return all(claim.holds is True for claim in (self.on, self.along, self.within))
 
 
-def fidelity(manifold: Manifold, own: Tensor, samples: Tensor, landed: int, data: ProjectedData, noise: Noise) -> Fidelity:
+def fidelity(manifold: Manifold, own: Tensor, samples: Tensor, landed: int, data: ProjectedData, noise: Noise, density_ratio: float | None = None) -> Fidelity:
     """The three claims about points (k, D) of a manifold, of which the first `landed` are the ends of starts and the others samples, and data.
 
-    `own`: the same points in the coordinates of the manifold, where these are not those of the data.
+    `own`: the same points in the coordinates of the manifold, where these are not those of the data; `density_ratio`: R, where it is stated.
     """
     points, drawn = data.points, dependence(data.points)
     around = spacing(data.inside, manifold.dim, ordered=drawn.ordered)
@@ -108,7 +109,7 @@ def fidelity(manifold: Manifold, own: Tensor, samples: Tensor, landed: int, data
     empty = 0 if drawn.found else int(off[landed:].sum())
     return Fidelity(
         _on(distance, missed + moved, unlike, independent=not drawn.found),
-        _along(gap[:, 0], off, _refutes(empty, len(off) - landed, len(points))),
+        _along(gap[:, 0], off, density_ratio if _refutes(empty, len(off) - landed, len(points), density_ratio) else None),
         _within(reach, nearest_distance(samples, points), noise.beyond(NEAREST_OF)),
     )
 
@@ -121,9 +122,9 @@ def _unlike_noise(manifold: Manifold, data: ProjectedData, missed: Tensor, noise
     return speaks_against_noise(data.inside[rows] - data.feet[rows], data.feet[rows], manifold.codim, own, missed[rows])
 
 
-def _refutes(empty: int, samples: int, n: int) -> bool:
-    """Whether so many of the samples far from all n data show a part of M that a draw from all of M would have met."""
-    return share_bounds(empty, samples)[0] * n * THINNEST >= EXPECTED if samples else False
+def _refutes(empty: int, samples: int, n: int, density_ratio: float | None) -> bool:
+    """Whether so many of the samples far from all n data show a part of M that a draw from all of M, under a stated bound of its density, would have met."""
+    return bool(samples) and density_ratio is not None and share_bounds(empty, samples)[0] * n / density_ratio >= EXPECTED
 
 
 def seen_noise(points: Tensor, manifold: Manifold, generator: torch.Generator) -> Noise:
@@ -147,12 +148,13 @@ def _on(distance: Tensor, allowed: Tensor, unlike: str, *, independent: bool) ->
     return make_claim("fidelity", text, not bound, bound, assumed, evidence, label="statistical" if gross else "heuristic", decides=True)
 
 
-def _along(gap: Tensor, far: Tensor, refutes: bool) -> Claim:
+def _along(gap: Tensor, far: Tensor, refuting_ratio: float | None) -> Claim:
     off, farthest = int(far.sum()), float(gap.max())
     text = f"the subject lies along the data: {off} of {len(gap)} samples are farther from them than their spacing explains, the farthest {farthest:.3g}"
     bound = f"{off} samples are far from all data, the farthest {farthest:.3g}" if off else ""
     gradual = "the density falls no faster than it is seen to"
-    assumed = f"points are independent, and their density is nowhere below {THINNEST:g} of its mean" if refutes else gradual
+    refutes = refuting_ratio is not None
+    assumed = f"points are independent, and their largest density is at most {refuting_ratio:g} times the smallest, as stated" if refutes else gradual
     evidence = {"off": off, "samples": len(gap), "farthest": farthest}
     return make_claim("fidelity", text, off == 0, bound, assumed, evidence, label="statistical" if refutes else "heuristic", decides=True)
 

@@ -86,7 +86,12 @@ def sampled_evidence(
 
 
 def claims_about(
-    subject: ManifoldInput, samples: Tensor, against: Tensor | None, generator: torch.Generator, say: Callable[[str], None]
+    subject: ManifoldInput,
+    samples: Tensor,
+    against: Tensor | None,
+    generator: torch.Generator,
+    say: Callable[[str], None],
+    density_ratio: float | None = None,
 ) -> tuple[list[Claim], Fidelity | None]:
     """Claims beside the verdict about a manifold, its samples (n, D) and the data (m, D), and its fidelity to these."""
     claims, faithful = [], None
@@ -111,7 +116,7 @@ def claims_about(
         data = _projected(whole, against, points)
         claims += [to_manifold(data.distance), samples_to_data(drawn[len(landed) :], points)]
         claims += _room(subject, against)
-        faithful = fidelity(subject.manifold, own, drawn, len(landed), data, seen_noise(against, whole, generator))
+        faithful = fidelity(subject.manifold, own, drawn, len(landed), data, seen_noise(against, whole, generator), density_ratio)
     if not subject.closed:
         claims.append(make_claim("boundary", "the manifold has a boundary (samples stay where the data are)", True))
     say("volume")
