@@ -196,8 +196,6 @@ def test_a_part_without_data_refutes_where_an_independent_draw_would_meet_it():
     path = torch.stack([ring * turn.cos(), ring * turn.sin(), height], 1)
     along = verify(sphere_model(1.0), against=path, n_samples=2000, density_ratio=2.0)
     assert {claim.label for claim in along.claims if claim.key == "fidelity"} == {"heuristic"}
-        "heuristic"
-    }
 
 
 @pytest.mark.parametrize("kappa", [1.0, 3.0, 10.0])
