@@ -127,17 +127,17 @@ def _score(options: Namespace, say: Say) -> Answer:
     """Log density of points with respect to the volume of the model's manifold, in data units; of several models, their paired differences."""
     if len(options.models) > 1:
         return _compared_scores(options)
-    options.model = options.models[0]
+    name = options.models[0]
     if options.output is not None:
         _check_file(Path(options.output), options.cloud)
-    model = topogen.load(options.model)
+    model = topogen.load(name)
     points = _read(options.cloud, options)
     density = model.log_prob(points)
     on = torch.isfinite(density)
     beyond = int(model.beyond_reach(points).sum())
     if not bool(on.any()):
         far = f"; {beyond} are beyond its reach, where they have no one closest point" if beyond else ""
-        raise InvalidInputError(f"{options.cloud}: none of {len(points)} points projects onto the manifold of {options.model} with a density{far}")
+        raise InvalidInputError(f"{options.cloud}: none of {len(points)} points projects onto the manifold of {name} with a density{far}")
     mean = float(density[on].mean())
     error = float(density[on].std() / on.sum() ** 0.5) if int(on.sum()) > 1 else None
     if options.output is not None:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from topogen.distributions.base import Density, DensityRequest, FittedDensity
+from topogen.distributions.score_comparison import paired_difference
 from topogen.distributions.uniform.uniform import LARGEST_DIMENSION, Uniform
 from topogen.distributions.uniform.uniformity import LEAST_CELLS, PER_CELL, uniformity
 from topogen.errors import TopogenError
@@ -124,8 +125,8 @@ def _chosen(tried: list[_Tried]) -> tuple[str, str]:
 
 
 def _as_good(candidate: _Tried, best: _Tried) -> bool:
-    difference = best.values - candidate.values
-    return float(difference.mean()) <= float(difference.std()) / len(difference) ** 0.5
+    behind = paired_difference(best.values, candidate.values)
+    return behind.value <= behind.standard_error
 
 
 def _said(tried: _Tried) -> str:

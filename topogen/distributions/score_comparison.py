@@ -20,7 +20,7 @@ from torch import Tensor
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.errors import InvalidInputError
 
-__all__ = ["ScoreComparison", "compare_scores"]
+__all__ = ["ScoreComparison", "compare_scores", "paired_difference"]
 
 TOLD_APART = 2.0
 
@@ -79,14 +79,15 @@ def compare_scores(scores: Mapping[str, Tensor]) -> ScoreComparison:
         raise InvalidInputError(f"scores: {scored} points have a density under all models (without: {losses}); leave models out that miss the data")
     kept = table[:, common]
     order = kept.mean(1).argsort(descending=True, stable=True).tolist()
-    behind = [_difference(kept[order[0]], kept[i]) for i in order]
+    behind = [paired_difference(kept[order[0]], kept[i]) for i in order]
     names = list(scores)
     return ScoreComparison(
         tuple(names[i] for i in order), tuple(float(kept[i].mean()) for i in order), tuple(behind), scored, tuple(int((~finite[i]).sum()) for i in order)
     )
 
 
-def _difference(first: Tensor, second: Tensor) -> Estimate:
+def paired_difference(first: Tensor, second: Tensor) -> Estimate:
+    """The mean of first - second over the same points (m,), with its standard error."""
     gap = first - second
     return Estimate(float(gap.mean()), float(gap.std()) / len(gap) ** 0.5, f"paired over {len(gap)} points")
 

@@ -67,10 +67,8 @@ def _fit(request: DensityRequest) -> FittedDensity:
 
 
 def _fit_flows(request: DensityRequest) -> FittedDensity:
-    manifold = request.manifold
-    cover = None if manifold.charts is None else manifold.known_points()
     found = fit_flow_charts(
-        request.points, manifold, cover=cover, settings=request.settings, generator=request.generator, checkpoint=request.checkpoint, quiet=request.quiet
+        request.points, request.manifold, settings=request.settings, generator=request.generator, checkpoint=request.checkpoint, quiet=request.quiet
     )
     return FittedDensity(found.distribution, found.report.notes)
 

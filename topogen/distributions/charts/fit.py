@@ -24,6 +24,7 @@ from topogen.distributions.charts.chart_mixture import ChartMixture, Components,
 from topogen.distributions.charts.expectation_maximisation import DensityTable, Fold, Schedule, best_schedule, neighbours_of, weights_after
 from topogen.distributions.charts.fine_atlas import fine_atlas, folded_share
 from topogen.distributions.charts.flow_training import WARM_UP, Pairs, train_flow, weights_for
+from topogen.distributions.score_comparison import paired_difference
 from topogen.distributions.uniform.estimate import Estimate
 from topogen.distributions.uniform.uniform import LARGEST_DIMENSION, Uniform
 from topogen.errors import InvalidInputError
@@ -214,16 +215,12 @@ def _with_flows(
     kept, error = kept_shares(mixture.atlas, flow, generator)
     flowing = ChartMixture(mixture.atlas, mixed, base=flow, kept=kept, kept_error=error)
     bumps = ChartMixture(mixture.atlas, weights, base=mixture.base, kept=mixture.kept, kept_error=mixture.kept_error)
-    gain = _gain(flowing, bumps, prepared.points[prepared.part == 0])
+    held = prepared.points[prepared.part == 0]
+    gain = paired_difference(flowing.log_density(held), bumps.log_density(held))
     better = gain.value > gain.standard_error
     note = f"flows in the charts gain {gain.value:.3f} +- {gain.standard_error:.3f} nats on held-out points and are {'taken' if better else 'not taken'}"
     report = replace(plain.report, chosen="flows" if better else "weights", flow_gain=gain, training=training, notes=(*plain.report.notes, note))
     return FittedCharts(flowing if better else plain.distribution, report)
-
-
-def _gain(first: ChartMixture, second: ChartMixture, points: Tensor) -> Estimate:
-    difference = first.log_density(points) - second.log_density(points)
-    return Estimate(float(difference.mean()), float(difference.std()) / len(points) ** 0.5, f"mean over {len(points)} held-out points")
 
 
 def _pairs(mixture: ChartMixture, points: Tensor) -> Pairs:

@@ -71,7 +71,7 @@ def few_charts(manifold: Manifold, points: Tensor, cover: Tensor | None, generat
         own = cast(Atlas, manifold)
         return own, f"density: flows in the {own.count} charts of the manifold itself"
     sheet = manifold.underlying
-    cover = cover_of(sheet, points, generator) if cover is None else cover
+    cover = cover_of(manifold, points, generator) if cover is None else cover
     try:
         atlas = disc_atlas(cover, sheet).atlas
     except InvalidInputError as error:

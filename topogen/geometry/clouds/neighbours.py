@@ -18,7 +18,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["LocalFit", "LocalPCA", "Tree", "components", "local_fit", "local_pca", "nearest", "nearest_distance", "pairs_within", "terms"]
+__all__ = [
+    "LocalFit",
+    "LocalPCA",
+    "Tree",
+    "components",
+    "linear_and_quadratic",
+    "local_fit",
+    "local_pca",
+    "nearest",
+    "nearest_distance",
+    "pairs_within",
+    "terms",
+]
 
 TREE_DIMENSIONS = 20
 CHUNK_ELEMENTS = 8_000_000
@@ -116,6 +128,12 @@ def local_pca(points: Tensor, indices: Tensor) -> LocalPCA:
 def terms(dim: int) -> int:
     """Number of coefficients of a quadratic in `dim` variables."""
     return (dim + 1) * (dim + 2) // 2
+
+
+def linear_and_quadratic(z: Tensor) -> Tensor:
+    """(z, z_i z_j for i <= j) (..., d + d (d + 1) / 2) of z (..., d)."""
+    i, j = torch.triu_indices(z.shape[-1], z.shape[-1], device=z.device)
+    return torch.cat([z, z[..., i] * z[..., j]], -1)
 
 
 def local_fit(points: Tensor, queries: Tensor, indices: Tensor, dim: int) -> LocalFit:
@@ -225,11 +243,7 @@ def _least_squares(design: Tensor, target: Tensor) -> Tensor:
 
 def _monomials(z: Tensor, quadratic: bool) -> Tensor:
     """(1, z, z_i z_j for i <= j) of z (..., d)."""
-    one = torch.ones_like(z[..., :1])
-    if not quadratic:
-        return torch.cat([one, z], -1)
-    i, j = torch.triu_indices(z.shape[-1], z.shape[-1], device=z.device)
-    return torch.cat([one, z, z[..., i] * z[..., j]], -1)
+    return torch.cat([torch.ones_like(z[..., :1]), linear_and_quadratic(z) if quadratic else z], -1)
 
 
 def _slopes(z: Tensor, quadratic: bool) -> Tensor:

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from topogen.errors import InvalidInputError
-from topogen.geometry.clouds.neighbours import Tree, pairs_within
+from topogen.geometry.clouds.neighbours import Tree, linear_and_quadratic, pairs_within
 from topogen.geometry.derivatives import searched
 from topogen.geometry.frames import apply
 from topogen.manifolds.atlas.graph_charts import Charts
 
-__all__ = ["BlendedCharts", "linear_and_quadratic"]
+__all__ = ["BlendedCharts"]
 
 POWER = 4
 _APART = 4.0
@@ -137,12 +137,6 @@ class BlendedCharts(Charts):
 
 def _sums(row: Tensor, terms: Tensor, n: int) -> Tensor:
     return terms.new_zeros(n, *terms.shape[1:]).index_add(0, row, terms)
-
-
-def linear_and_quadratic(z: Tensor) -> Tensor:
-    """(z, z_i z_j for i <= j) of z (..., d)."""
-    i, j = torch.triu_indices(z.shape[-1], z.shape[-1], device=z.device)
-    return torch.cat([z, z[..., i] * z[..., j]], -1)
 
 
 def _check_nodes(charts: Charts, owner: Tensor, numbers: dict[str, Tensor]) -> None:

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from topogen.errors import InvalidInputError
 from topogen.geometry.clouds.farthest_points import farthest_points
-from topogen.geometry.clouds.neighbours import components, nearest, pairs_within
+from topogen.geometry.clouds.neighbours import components, linear_and_quadratic, nearest, pairs_within
 from topogen.geometry.frames import apply
 from topogen.manifolds.atlas.atlas import Atlas
-from topogen.manifolds.atlas.blended_charts import BlendedCharts, linear_and_quadratic
+from topogen.manifolds.atlas.blended_charts import BlendedCharts
 from topogen.manifolds.atlas.measured_cover import GATE_MARGIN, Cover, largest, measured, probes
 from topogen.manifolds.atlas.star_discs import Star, stars
 from topogen.manifolds.base import Manifold
@@ -159,18 +159,12 @@ def _net(found: Star, table: Manifold) -> _Net:
     tilt, back = _slopes(found, table, node, value)
     next_ = nearest(value, NEXT[value.shape[1]])[1]
     wide = SUPPORT * (node[next_] - node.unsqueeze(1)).norm(dim=-1).amax(1)
-    row, ray = _within(node, found.x, wide)
+    ray, row = pairs_within(found.x, node, wide)
     offset = found.x[ray] - node[row]
     off = (value[row] + apply(tilt[row], offset) - found.z[ray]).norm(dim=1)
     strange = off > UNFIT * torch.linalg.matrix_norm(tilt, ord=2)[row] * wide[row]
     limit = wide.scatter_reduce(0, row[strange], COHERENT * offset[strange].norm(dim=1), "amin")
     return _Net(node, value, tilt, back, limit)
-
-
-def _within(node: Tensor, x: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
-    """All pairs of a node and one of the points x (n, D) within the node's radius."""
-    point, row = pairs_within(x, node, radius)
-    return row, point
 
 
 def _separated(x: Tensor, distance: float) -> Tensor:
